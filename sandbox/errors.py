@@ -1,0 +1,213 @@
+"""Everything that can go wrong, as one tree. No HTTP and no Docker in here.
+
+    WorkbenchError
+    ├── RequestError               the caller can mend it
+    │   ├── InvalidRequest         400  malformed body or path
+    │   ├── Unauthorized           401  no key, or an unknown one
+    │   ├── Forbidden              403  the key may not do this
+    │   ├── NotFound               404  no such thing for this key
+    │   ├── MethodNotAllowed       405
+    │   ├── Conflict               409
+    │   ├── PayloadTooLarge        413
+    │   └── InvalidArguments       422  `errors` lists every bad field
+    ├── Overloaded                 503  come back after `retry_after_s`
+    ├── RuntimeFault               503  the place where code runs
+    │   ├── EngineUnavailable           the engine does not answer
+    │   ├── ImageMissing                the sandbox image is not there
+    │   ├── SandboxStartFailed          no hello before the deadline; carries the agent's last words
+    │   └── SandboxGone                 a live sandbox disappeared
+    ├── StoreUnavailable           503  the database is locked or gone
+    ├── PipeError                  503  the byte stream to the agent
+    │   ├── PipeClosed                  the stream ended
+    │   ├── PipeTimeout                 the agent was silent past the controller's own deadline
+    │   ├── PipeViolation               the other side broke the protocol
+    │   └── PipeVersionMismatch         the two sides speak different versions
+    ├── CallFault                  500  the other side ended the call with an error (slug says which)
+    ├── ConfigurationError         500  a setting is missing or contradicts another
+    └── InternalError              500  a defect of ours
+
+`slug` is the machine-read name, `code` a stable number, `status` the HTTP status the API gives it.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class WorkbenchError(Exception):
+    """Base of the tree. `message` names the value that was wrong; `suggested_fix` says what to do."""
+
+    slug: ClassVar[str] = "Workbench_Error"
+    code: ClassVar[int] = 1000
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, suggested_fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.suggested_fix = suggested_fix
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
+
+class RequestError(WorkbenchError):
+    """The caller can mend it."""
+
+    slug, code, status = "Request_Invalid", 1100, 400
+
+
+class InvalidRequest(RequestError):
+    """The body or the path is malformed."""
+
+    slug, code, status = "Request_Malformed", 1101, 400
+
+
+class Unauthorized(RequestError):
+    """No API key, or one that is not known."""
+
+    slug, code, status = "APIKey_Invalid", 1102, 401
+
+
+class Forbidden(RequestError):
+    """The key is known but may not do this."""
+
+    slug, code, status = "APIKey_Forbidden", 1103, 403
+
+
+class NotFound(RequestError):
+    """No such thing, or none that belongs to this key."""
+
+    slug, code, status = "Resource_NotFound", 1104, 404
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not."""
+
+    slug, code, status = "Method_NotAllowed", 1105, 405
+
+
+class Conflict(RequestError):
+    """The state of the thing does not allow it now."""
+
+    slug, code, status = "Resource_Conflict", 1106, 409
+
+
+class PayloadTooLarge(RequestError):
+    """The body is over the configured size."""
+
+    slug, code, status = "Request_TooLarge", 1107, 413
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One bad field: `path` as in `arguments.timeout`, `reason` in words."""
+
+    path: str
+    reason: str
+
+
+class InvalidArguments(RequestError):
+    """One or more fields are missing or wrong; `errors` lists all of them."""
+
+    slug, code, status = "Request_ValidationError", 1108, 422
+
+    def __init__(self, message: str, *, errors: tuple[FieldError, ...] = (), suggested_fix: str | None = None) -> None:
+        super().__init__(message, suggested_fix=suggested_fix)
+        self.errors = errors
+
+
+class Overloaded(WorkbenchError):
+    """No room now. `retry_after_s` says when to come back."""
+
+    slug, code, status = "Service_Overloaded", 1200, 503
+
+    def __init__(self, message: str, *, retry_after_s: int = 5, suggested_fix: str | None = None) -> None:
+        super().__init__(message, suggested_fix=suggested_fix)
+        self.retry_after_s = retry_after_s
+
+
+class RuntimeFault(WorkbenchError):
+    """The place where code runs has a problem."""
+
+    slug, code, status = "Runtime_Fault", 1300, 503
+
+
+class EngineUnavailable(RuntimeFault):
+    """The engine does not answer."""
+
+    slug, code = "Runtime_EngineUnavailable", 1301
+
+
+class ImageMissing(RuntimeFault):
+    """The sandbox image is not on the engine."""
+
+    slug, code = "Runtime_ImageMissing", 1302
+
+
+class SandboxStartFailed(RuntimeFault):
+    """The agent did not say hello in time, or ended before it did."""
+
+    slug, code = "Sandbox_StartFailed", 1303
+
+
+class SandboxGone(RuntimeFault):
+    """A live sandbox disappeared; its variables and files are lost."""
+
+    slug, code = "Sandbox_Gone", 1304
+
+
+class StoreUnavailable(WorkbenchError):
+    """The database is locked or gone."""
+
+    slug, code, status = "Store_Unavailable", 1400, 503
+
+
+class PipeError(WorkbenchError):
+    """The byte stream between controller and agent failed."""
+
+    slug, code, status = "Pipe_Error", 1500, 503
+
+
+class PipeClosed(PipeError):
+    """The stream ended while something was under way."""
+
+    slug, code = "Pipe_Closed", 1501
+
+
+class PipeTimeout(PipeError):
+    """The other side was silent past our own deadline."""
+
+    slug, code = "Pipe_Timeout", 1502
+
+
+class PipeViolation(PipeError):
+    """The other side broke the protocol: a line too long, a chunk beyond the window."""
+
+    slug, code = "Pipe_Violation", 1503
+
+
+class PipeVersionMismatch(PipeError):
+    """Controller and agent speak different versions of the pipe."""
+
+    slug, code = "Pipe_VersionMismatch", 1504
+
+
+class CallFault(WorkbenchError):
+    """The other side ended a call with an error. `fault` is its short name, such as `not_found`."""
+
+    slug, code = "Sandbox_CallFault", 1600
+
+    def __init__(self, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class ConfigurationError(WorkbenchError):
+    """A setting is missing, malformed or contradicts another."""
+
+    slug, code = "Configuration_Invalid", 1700
+
+
+class InternalError(WorkbenchError):
+    """A defect of ours; the log has the trace under the request's id."""
+
+    slug, code = "Internal_Error", 1900

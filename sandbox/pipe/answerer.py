@@ -1,0 +1,254 @@
+"""The agent's side of the pipe: takes calls, runs each once, sends events, chunks and exactly one ending."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from sandbox.errors import CallFault, PipeViolation
+from sandbox.limits import CALLS_PENDING_MAX
+from sandbox.pipe import framing
+from sandbox.pipe.ledger import Known, Ledger
+from sandbox.pipe.messages import (
+    PROTOCOL_VERSION,
+    Ack,
+    Call,
+    Cancel,
+    Chunk,
+    Credit,
+    End,
+    Event,
+    Fault,
+    Frame,
+    Method,
+    Progress,
+    Result,
+    RunBash,
+    RunCode,
+    Sync,
+    Synced,
+)
+from sandbox.pipe.window import ReceiveWindow, SendWindow
+
+log = logging.getLogger(__name__)
+
+Write = Callable[[bytes], None]
+Drain = Callable[[], Awaitable[None]]
+
+
+class Answering(Protocol):
+    """One call while it is answered: what a handler sees."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def body(self) -> Method: ...  # noqa: D102
+    @property
+    def timeout_s(self) -> float: ...  # noqa: D102
+    @property
+    def live(self) -> bool:
+        """Whether the caller wants live output."""
+
+    def event(self, body: Progress) -> None:
+        """Send progress now, numbered."""
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call this when the caller cancels (at once if it did already); else the handler's task is cancelled."""
+
+    async def send(self, data: bytes, *, last: bool = False) -> None:
+        """Send one chunk of at most CHUNK_BYTES once the window is open."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give what the caller uploads, piece by piece, until its last chunk."""
+
+
+Handler = Callable[[Answering], Awaitable[Result]]
+
+
+class _Answer:
+    """The one implementation of `Answering`."""
+
+    def __init__(self, call: Call, write: Write, drain: Drain) -> None:
+        self.id = call.id
+        self.body = call.body
+        self.timeout_s = call.timeout_s
+        self.live = call.live
+        self.task: asyncio.Task[None] | None = None
+        self.streams = False
+        self._write = write
+        self._drain = drain
+        self._events = 0
+        self._cancelled = False
+        self._on_cancel: Callable[[], None] | None = None
+        self._out = SendWindow()
+        self._in = ReceiveWindow()
+        self._arrived: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._credited = asyncio.Event()
+
+    def event(self, body: Progress) -> None:
+        self._events += 1
+        self._write(framing.encode(Event(self.id, self._events, body)))
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        self._on_cancel = callback
+        if self._cancelled:
+            callback()
+
+    async def send(self, data: bytes, *, last: bool = False) -> None:
+        self.streams = True
+        while not self._out.open:
+            self._credited.clear()
+            await self._credited.wait()
+        self._write(framing.encode(Chunk(self.id, self._out.take(), data, last)))
+        await self._drain()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        self.streams = True
+        while True:
+            chunk = await self._arrived.get()
+            if chunk.data:
+                yield chunk.data
+            self._write(framing.encode(Credit(self.id, self._in.consume())))
+            if chunk.last:
+                return
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._on_cancel is not None:
+            self._on_cancel()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def abandon(self) -> None:
+        """The caller that streamed with us is gone: its stream cannot go on."""
+        if self.streams and self.task is not None:
+            self.task.cancel()
+
+    def chunk(self, chunk: Chunk) -> None:
+        self._in.accept(chunk.seq, chunk.data, last=chunk.last)
+        self._arrived.put_nowait(chunk)
+
+    def credit(self, seq: int) -> None:
+        self._out.credit(seq)
+        self._credited.set()
+
+
+class Answerer:
+    """Serves calls that come as bytes. What does not parse is dropped: it can be half a line of a dead caller.
+
+    `handler` answers one call; it raises `CallFault` to end with that fault, anything else ends as `internal`.
+    `write` queues bytes, `drain` waits until the queue is short. `boot` names this process.
+    """
+
+    def __init__(self, handler: Handler, write: Write, drain: Drain, *, boot: str) -> None:
+        self._handler = handler
+        self._write = write
+        self._drain = drain
+        self._boot = boot
+        self._lines = framing.LineDecoder()
+        self._ledger = Ledger()
+        self._answers: dict[str, _Answer] = {}
+        self.dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they come from the stream."""
+        for line in self._lines.feed(data):
+            frame = framing.decode(line)
+            if frame is None:
+                self.dropped += 1
+            else:
+                self._take(frame)
+
+    async def aclose(self) -> None:
+        """Cancel what runs and wait for it."""
+        tasks = [answer.task for answer in self._answers.values() if answer.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case Call():
+                self._begin(frame)
+            case Ack():
+                self._ledger.acknowledge(frame.id)
+            case Cancel():
+                if answer := self._answers.get(frame.id):
+                    answer.cancel()
+            case Chunk() | Credit():
+                self._stream(frame)
+            case Sync():
+                self._sync(frame)
+            case _:
+                self.dropped += 1
+
+    def _sync(self, sync: Sync) -> None:
+        for answer in list(self._answers.values()):
+            answer.abandon()
+        endings = self._ledger.endings
+        hello = Synced(
+            sync.nonce,
+            PROTOCOL_VERSION,
+            self._boot,
+            running=self._ledger.running,
+            ended=tuple(ending.id for ending in endings),
+        )
+        self._write(framing.encode(hello))
+        for ending in endings:
+            self._write(framing.encode(ending))
+
+    def _begin(self, call: Call) -> None:
+        if len(self._answers) >= CALLS_PENDING_MAX and call.id not in self._answers:
+            fault = Fault("busy", f"{CALLS_PENDING_MAX} calls run already; wait for one to end")
+            self._write(framing.encode(End(call.id, fault=fault)))
+            return
+        match self._ledger.begin(call.id):
+            case Known.NEW:
+                answer = _Answer(call, self._write, self._drain)
+                self._answers[call.id] = answer
+                answer.task = asyncio.get_running_loop().create_task(self._answer(answer))
+            case Known.ENDED:
+                self._write(framing.encode(self._ledger.ending(call.id)))
+            case Known.RUNNING:
+                pass
+
+    def _stream(self, frame: Chunk | Credit) -> None:
+        answer = self._answers.get(frame.id)
+        if answer is None:
+            return
+        try:
+            if isinstance(frame, Chunk):
+                answer.chunk(frame)
+            else:
+                answer.credit(frame.seq)
+        except PipeViolation as violation:
+            log.warning("call %s broke the chunk window: %s", frame.id, violation)
+            answer.cancel()
+
+    async def _answer(self, answer: _Answer) -> None:
+        ending = await self._ending(answer)
+        try:
+            line = framing.encode(ending)
+        except PipeViolation as violation:
+            ending = End(answer.id, fault=Fault("unsendable", violation.message))
+            line = framing.encode(ending)
+        self._answers.pop(answer.id, None)
+        self._ledger.end(ending)
+        self._write(line)
+
+    async def _ending(self, answer: _Answer) -> End:
+        # Executions keep their own deadline: they interrupt, wait a grace and kill before they answer.
+        timeout_s = None if isinstance(answer.body, RunCode | RunBash) else answer.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await self._handler(answer)
+            return End(answer.id, result)
+        except CallFault as fault:
+            return End(answer.id, fault=Fault(fault.fault, fault.message))
+        except TimeoutError:
+            return End(answer.id, fault=Fault("timed_out", f"not done within {answer.timeout_s:g} s"))
+        except asyncio.CancelledError:
+            return End(answer.id, fault=Fault("cancelled", "the call was cancelled"))
+        except Exception as error:  # the agent's border: a defect must end the call, not the agent
+            log.exception("a call of %s failed", type(answer.body).__name__)
+            return End(answer.id, fault=Fault("internal", f"{type(error).__name__}: {error}"[:2000]))

@@ -1,0 +1,398 @@
+"""The controller's side of the pipe: many calls in flight on one stream, each with its own deadline.
+
+Nothing that comes out of a sandbox is trusted. A line that does not parse, is too long, or breaks the chunk
+window ends the pipe; events over their bound are dropped; an agent that stays silent runs into our deadline.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import TypeVar
+
+from sandbox.errors import (
+    CallFault,
+    Overloaded,
+    PipeClosed,
+    PipeError,
+    PipeTimeout,
+    PipeVersionMismatch,
+    PipeViolation,
+)
+from sandbox.limits import (
+    CALL_SLACK_S,
+    CALLS_PENDING_MAX,
+    CHUNK_BYTES,
+    LIVE_CHARS,
+    SYNC_TIMEOUT_S,
+)
+from sandbox.pipe import framing
+from sandbox.pipe.link import Link
+from sandbox.pipe.messages import (
+    PROTOCOL_VERSION,
+    Ack,
+    Call,
+    Cancel,
+    Chunk,
+    Credit,
+    End,
+    Event,
+    FileInfo,
+    Frame,
+    LiveOutput,
+    Method,
+    ReadFile,
+    Result,
+    Sync,
+    Synced,
+    WriteFile,
+)
+from sandbox.pipe.window import ReceiveWindow, SendWindow
+
+OnEvent = Callable[[Event], None]
+_T = TypeVar("_T")
+
+ACK_DELAY_S = 0.2
+"""Acknowledgements ride on the next line we write; with none to write they go out after this long."""
+
+EVENTS_PER_CALL = 100_000
+"""Events of one call that are passed on; a well-behaved agent sends twenty a second."""
+
+
+class _Pending:
+    """A call that has not ended: who waits for it, and its chunk windows."""
+
+    def __init__(self, on_event: OnEvent | None = None) -> None:
+        self.ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self.chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        self.incoming = ReceiveWindow()
+        self.outgoing = SendWindow()
+        self.credited = asyncio.Event()
+        self._on_event = on_event
+        self._events = 0
+        self._live_chars = 0
+
+    def event(self, event: Event) -> None:
+        self._events += 1
+        if isinstance(event.body, LiveOutput):
+            self._live_chars += len(event.body.text)
+        if self._on_event is None or self._events > EVENTS_PER_CALL or self._live_chars > 2 * LIVE_CHARS:
+            return
+        self._on_event(event)
+
+    def end(self, end: End) -> None:
+        if not self.ending.done():
+            self.ending.set_result(end)
+        self.chunks.put_nowait(None)
+        self.credited.set()
+
+    def fail(self, error: PipeError) -> None:
+        if not self.ending.done():
+            self.ending.set_exception(error)
+            self.ending.exception()  # marked as seen: a stream that ends early may never await it
+        self.chunks.put_nowait(None)
+        self.credited.set()
+
+
+class Peer:
+    """One pipe to one agent. Starts its link at once; nothing is believed before `sync` has answered."""
+
+    def __init__(self, link: Link, *, on_closed: Callable[[str], None] | None = None) -> None:
+        self._link = link
+        self._on_closed = on_closed
+        self._lines = framing.LineDecoder()
+        self._pending: dict[str, _Pending] = {}
+        self._survivors: set[str] = set()
+        self._unclaimed: dict[str, End] = {}
+        self._acks: list[bytes] = []
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._nonce: str | None = None
+        self._hello: asyncio.Future[Synced] | None = None
+        self._synced = False
+        self._failure: PipeError | None = None
+        self._loop = asyncio.get_running_loop()
+        link.start(self._receive, self._link_closed)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "synced" if self._synced else "not synced"
+        return f"<Peer {state}, {len(self._pending)} calls>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended."""
+        return self._failure is not None
+
+    def close(self) -> None:
+        """End the stream; calls in flight raise `PipeClosed`."""
+        self._fail(PipeClosed("the pipe was closed by the controller"))
+
+    async def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> Synced:
+        """Say hello and wait for the agent's echo; what came before it is dropped.
+
+        Raises:
+            PipeTimeout: no echo in time.
+            PipeClosed: the stream ended first.
+            PipeVersionMismatch: the agent speaks another version; the pipe is closed.
+        """
+        self._raise_if_closed()
+        self._synced = False
+        self._nonce = secrets.token_hex(8)
+        self._hello = self._loop.create_future()
+        self._link.write(b"\n" + framing.encode(Sync(self._nonce)))
+        try:
+            async with asyncio.timeout(timeout_s):
+                hello = await self._hello
+        except TimeoutError:
+            raise PipeTimeout(f"the agent did not answer the sync within {timeout_s:g} s") from None
+        if hello.version != PROTOCOL_VERSION:
+            error = PipeVersionMismatch(
+                f"the agent speaks version {hello.version} of the pipe, this controller {PROTOCOL_VERSION}",
+                suggested_fix="rebuild the sandbox image: `workbench image build`",
+            )
+            self._fail(error)
+            raise error
+        return hello
+
+    async def call(
+        self,
+        body: Method,
+        *,
+        timeout_s: float,
+        deadline_s: float | None = None,
+        call_id: str | None = None,
+        on_event: OnEvent | None = None,
+        live: bool = False,
+    ) -> Result:
+        """Ask the agent for `body` and wait for its ending.
+
+        `timeout_s` travels to the agent. `deadline_s` is how long we wait ourselves (default: `timeout_s` plus
+        CALL_SLACK_S). A `call_id` that the agent runs or has ended already (after a reattach) is joined, not run
+        again. Cancelling the awaiting task cancels the call.
+
+        Raises:
+            CallFault: the agent ended the call with a fault.
+            Overloaded: CALLS_PENDING_MAX calls are in flight.
+            PipeTimeout: our own deadline passed; the agent must be taken for dead.
+            PipeClosed, PipeViolation: the stream ended, or was ended, before the call.
+        """
+        call_id = call_id or new_call_id()
+        pending = self._begin(Call(call_id, body, timeout_s, live), _Pending(on_event))
+        try:
+            return await self._ending(
+                call_id, pending, deadline_s if deadline_s is not None else timeout_s + CALL_SLACK_S
+            )
+        except (asyncio.CancelledError, PipeTimeout):
+            self.cancel(call_id)
+            raise
+        finally:
+            self._pending.pop(call_id, None)
+
+    def cancel(self, call_id: str) -> None:
+        """Ask the agent to end a call early. Whoever awaits `call` gets its ending."""
+        if not self.closed:
+            self._write(framing.encode(Cancel(call_id)))
+
+    async def read_file(self, body: ReadFile, *, timeout_s: float) -> AsyncIterator[bytes]:
+        """Give a file's bytes as they come; at most CHUNK_WINDOW chunks wait in memory.
+
+        Raises as `call`; `CallFault` `not_found` when there is no such file.
+        """
+        call_id = new_call_id()
+        pending = self._begin(Call(call_id, body, timeout_s), _Pending())
+        ended = False
+        try:
+            async with asyncio.timeout(timeout_s + CALL_SLACK_S):
+                while (chunk := await pending.chunks.get()) is not None:
+                    yield chunk.data
+                    self._write(framing.encode(Credit(call_id, pending.incoming.consume())))
+            await self._ending(call_id, pending, CALL_SLACK_S)
+            ended = True
+        except TimeoutError:
+            raise PipeTimeout(f"{body.path} was not read within {timeout_s:g} s") from None
+        finally:
+            self._pending.pop(call_id, None)
+            if not ended and not pending.ending.done():
+                self.cancel(call_id)
+
+    async def write_file(self, body: WriteFile, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
+        """Write `data` to a file; at most CHUNK_WINDOW chunks are under way. Raises as `call`."""
+        call_id = new_call_id()
+        pending = self._begin(Call(call_id, body, timeout_s), _Pending())
+        try:
+            async with asyncio.timeout(timeout_s + CALL_SLACK_S):
+                await self._send_chunks(call_id, pending, data)
+                result = await self._ending(call_id, pending, timeout_s)
+        except TimeoutError:
+            self.cancel(call_id)
+            raise PipeTimeout(f"{body.path} was not written within {timeout_s:g} s") from None
+        except BaseException:
+            if not pending.ending.done():
+                self.cancel(call_id)
+            raise
+        finally:
+            self._pending.pop(call_id, None)
+        return expect(result, FileInfo)
+
+    async def _send_chunks(self, call_id: str, pending: _Pending, data: AsyncIterable[bytes]) -> None:
+        async for piece in data:
+            for start in range(0, len(piece), CHUNK_BYTES):
+                if not await self._send_chunk(call_id, pending, piece[start : start + CHUNK_BYTES], last=False):
+                    return
+        await self._send_chunk(call_id, pending, b"", last=True)
+
+    async def _send_chunk(self, call_id: str, pending: _Pending, data: bytes, *, last: bool) -> bool:
+        """Send one chunk when the window is open; False when the call has ended meanwhile."""
+        while not pending.outgoing.open and not pending.ending.done():
+            pending.credited.clear()
+            await pending.credited.wait()
+        if pending.ending.done():
+            return False
+        self._write(framing.encode(Chunk(call_id, pending.outgoing.take(), data, last)))
+        await self._link.drain()
+        return True
+
+    def _begin(self, call: Call, pending: _Pending) -> _Pending:
+        self._raise_if_closed()
+        if len(self._pending) >= CALLS_PENDING_MAX:
+            raise Overloaded(f"{CALLS_PENDING_MAX} calls are in flight on this sandbox already", retry_after_s=1)
+        line = framing.encode(call)
+        self._pending[call.id] = pending
+        if (kept := self._unclaimed.pop(call.id, None)) is not None:
+            self._acknowledge(call.id)
+            pending.end(kept)
+        else:
+            self._write(line)
+        return pending
+
+    async def _ending(self, call_id: str, pending: _Pending, deadline_s: float) -> Result:
+        try:
+            async with asyncio.timeout(deadline_s):
+                end = await pending.ending
+        except TimeoutError:
+            raise PipeTimeout(f"the agent did not end call {call_id} within {deadline_s:g} s") from None
+        if end.fault is not None:
+            raise CallFault(end.fault.name, end.fault.message)
+        if end.result is None:
+            raise self._violate(f"call {call_id} ended with neither a result nor a fault")
+        return end.result
+
+    def _write(self, line: bytes) -> None:
+        if self._acks:
+            line = b"".join(self._acks) + line
+            self._acks.clear()
+        self._link.write(line)
+
+    def _acknowledge(self, call_id: str) -> None:
+        self._acks.append(framing.encode(Ack(call_id)))
+        if self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(ACK_DELAY_S, self._flush_acks)
+
+    def _flush_acks(self) -> None:
+        self._ack_timer = None
+        if self._acks and not self.closed:
+            self._write(b"")
+
+    def _receive(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            frame = framing.decode(line)
+            if not self._synced:
+                self._greet(frame)
+            elif frame is None:
+                self._violate(f"a line of {len(line)} bytes is no message")
+            else:
+                self._take(frame)
+            if self.closed:
+                return
+        if self._lines.overlong:
+            self._lines.overlong = 0
+            if self._synced:
+                self._violate("a line is longer than the pipe allows")
+
+    def _greet(self, frame: Frame | None) -> None:
+        """Before the echo of our nonce everything is a leftover of an older controller, and dropped."""
+        if not isinstance(frame, Synced) or frame.nonce != self._nonce:
+            return
+        if self._hello is None or self._hello.done():
+            return
+        self._survivors = {*frame.running[:CALLS_PENDING_MAX], *frame.ended[: 4 * CALLS_PENDING_MAX]}
+        self._unclaimed.clear()
+        self._synced = True
+        self._hello.set_result(frame)
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case End():
+                self._end(frame)
+            case Event():
+                if pending := self._pending.get(frame.id):
+                    pending.event(frame)
+            case Chunk() | Credit():
+                self._stream(frame)
+            case _:
+                self._violate(f"an agent may not send {type(frame).__name__}")
+
+    def _end(self, end: End) -> None:
+        pending = self._pending.get(end.id)
+        if pending is None and end.id in self._survivors:
+            # Its caller died with the last controller, or has not joined yet: not acknowledged, so not lost.
+            self._survivors.discard(end.id)
+            self._unclaimed[end.id] = end
+            return
+        self._acknowledge(end.id)
+        if pending is not None:
+            pending.end(end)
+
+    def _stream(self, frame: Chunk | Credit) -> None:
+        pending = self._pending.get(frame.id)
+        if pending is None:
+            return
+        try:
+            if isinstance(frame, Chunk):
+                pending.incoming.accept(frame.seq, frame.data, last=frame.last)
+                pending.chunks.put_nowait(frame)
+            else:
+                pending.outgoing.credit(frame.seq)
+                pending.credited.set()
+        except PipeViolation as violation:
+            self._fail(violation)
+
+    def _violate(self, what: str) -> PipeViolation:
+        violation = PipeViolation(f"the agent broke the protocol of the pipe: {what}")
+        self._fail(violation)
+        return violation
+
+    def _link_closed(self, reason: str) -> None:
+        self._fail(PipeClosed(f"the pipe to the sandbox closed: {reason}"))
+
+    def _fail(self, error: PipeError) -> None:
+        if self._failure is not None:
+            return
+        self._failure = error
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        if self._hello is not None and not self._hello.done():
+            self._hello.set_exception(error)
+        for pending in self._pending.values():
+            pending.fail(error)
+        self._link.close()
+        if self._on_closed is not None:
+            self._on_closed(error.message)
+
+    def _raise_if_closed(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(self._failure.message)
+
+
+def new_call_id() -> str:
+    """Give a call id that no other call of this agent has."""
+    return secrets.token_hex(8)
+
+
+def expect(result: Result, kind: type[_T]) -> _T:
+    """Give the result as the type that the method promises.
+
+    Raises:
+        PipeViolation: the agent answered with another one.
+    """
+    if not isinstance(result, kind):
+        raise PipeViolation(f"the agent answered with {type(result).__name__} where {kind.__name__} was due")
+    return result

@@ -1,0 +1,121 @@
+"""The contract of a runtime: create, open the stream, stop, remove, list. Nothing else differs by driver."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from sandbox.limits import MIB
+from sandbox.pipe.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one sandbox may use: CPUs (fractions allowed), memory in bytes (no swap beyond it), processes."""
+
+    name: str
+    cpus: float
+    memory_bytes: int
+    pids: int = 512
+
+
+SIZES: dict[str, Size] = {
+    size.name: size
+    for size in (
+        Size("standard", cpus=1, memory_bytes=1024 * MIB),
+        Size("medium", cpus=2, memory_bytes=2048 * MIB),
+        Size("large", cpus=4, memory_bytes=4096 * MIB, pids=1024),
+        Size("xlarge", cpus=8, memory_bytes=8192 * MIB, pids=2048),
+    )
+}
+"""The compute tiers of the public contract (`sandbox_size`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What to make: a unique id (lower-case letters and digits), its size, and whose it is.
+
+    `installation` names this controller's installation: drivers label what they make with it and list only
+    what carries it, so that two installations on one engine never touch each other's sandboxes.
+    """
+
+    sandbox_id: str
+    installation: str
+    size: Size
+
+
+class Condition(StrEnum):
+    """What the engine says of a sandbox."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """What the engine knows of one sandbox. `detail`: exit code, out of memory and the like, in words."""
+
+    sandbox_id: str
+    size: str
+    version: str
+    condition: Condition
+    detail: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Runtime(Protocol):
+    """A driver. Every method has its own deadline inside and maps foreign errors to `RuntimeFault`s."""
+
+    name: str
+
+    async def check(self) -> str:
+        """Say in one line what engine and image this is.
+
+        Raises:
+            EngineUnavailable: the engine does not answer; the message says what to do.
+            ImageMissing: the sandbox image is not there; the message names the command that builds it.
+        """
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Create and start a sandbox. Nothing half made is left behind when it fails.
+
+        Raises:
+            EngineUnavailable, ImageMissing: as `check`.
+            SandboxStartFailed: the engine refused; the message has its words.
+        """
+
+    async def open(self, sandbox_id: str) -> Link:
+        """Open the pipe's stream to a running sandbox; an older stream to it may be cut.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such running sandbox.
+        """
+
+    async def inspect(self, sandbox_id: str) -> SandboxInfo:
+        """Say how a sandbox is; a sandbox that does not exist has condition `gone`.
+
+        Raises:
+            EngineUnavailable: as `check`.
+        """
+
+    async def last_words(self, sandbox_id: str) -> str:
+        """Give the end of what the agent wrote to its log (standard error), bounded; empty when unknown."""
+
+    async def remove(self, sandbox_id: str) -> None:
+        """Kill and remove with all its files. Removing what does not exist is no error.
+
+        Raises:
+            EngineUnavailable: as `check`.
+        """
+
+    async def list(self, installation: str) -> list[SandboxInfo]:
+        """List all sandboxes of an installation, whatever their condition.
+
+        Raises:
+            EngineUnavailable: as `check`.
+        """
+
+    async def close(self) -> None:
+        """Let go of the engine; sandboxes stay as they are."""
