@@ -15,7 +15,8 @@
     │   ├── EngineUnavailable           the engine does not answer
     │   ├── ImageMissing                the sandbox image is not there
     │   ├── SandboxStartFailed          no hello before the deadline; carries the agent's last words
-    │   └── SandboxGone                 a live sandbox disappeared
+    │   ├── SandboxGone                 a live sandbox disappeared
+    │   └── ImageBuildFailed            a step of the image build failed; carries the build's last lines
     ├── StoreUnavailable           503  the database is locked or gone
     ├── PipeError                  503  the byte stream to the agent
     │   ├── PipeClosed                  the stream ended
@@ -153,6 +154,12 @@ class SandboxGone(RuntimeFault):
     """A live sandbox disappeared; its variables and files are lost."""
 
     slug, code = "Sandbox_Gone", 1304
+
+
+class ImageBuildFailed(RuntimeFault):
+    """The sandbox image could not be built; the message has the last lines of the build."""
+
+    slug, code = "Image_BuildFailed", 1305
 
 
 class StoreUnavailable(WorkbenchError):

@@ -1,0 +1,10 @@
+# The sandbox image: the packages image and, as the last small layers, the agent.
+ARG PACKAGES
+FROM ${PACKAGES}
+COPY app/ /opt/workbench/app/
+# Nobody but root may write there, so compiled files never need to be checked against their sources.
+RUN /opt/workbench/venv/bin/python -I -m compileall -q --invalidation-mode unchecked-hash /opt/workbench/app
+USER 1000:1000
+WORKDIR /home/user
+STOPSIGNAL SIGKILL
+ENTRYPOINT ["/opt/workbench/venv/bin/python", "-I", "-m", "sandbox.agent"]
