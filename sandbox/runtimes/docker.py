@@ -1,0 +1,238 @@
+"""The `docker` runtime: one container a sandbox, the pipe over attach."""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import docker
+import docker.errors
+
+from sandbox.errors import RuntimeFault, SandboxGone, SandboxStartFailed, WorkbenchError
+from sandbox.pipe.link import Link
+from sandbox.runtimes import docker_spec
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.runtimes.docker_address import EngineAddress, engine_address
+from sandbox.runtimes.docker_attach import AttachLink, attach
+from sandbox.runtimes.docker_engine import DockerEngine
+from sandbox.runtimes.last_words import LastWords, OnLog
+
+ENGINE_TIMEOUT_S: Final = 60.0
+ATTACH_TIMEOUT_S: Final = 15.0
+
+_Entries = list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one container. `first`: the stream that was opened before the start."""
+
+    container: str
+    words: LastWords
+    first: AttachLink | None = None
+
+
+class DockerRuntime:
+    """A `Runtime` over a Docker engine. The engine is the truth; what is kept here only saves round trips."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        *,
+        image: str,
+        address: EngineAddress | None = None,
+        on_log: OnLog | None = None,
+        timeout_s: float = ENGINE_TIMEOUT_S,
+    ) -> None:
+        """Connects at first use. `address` None: docker's usual environment. `timeout_s`: for each engine call."""
+        self.image = image
+        self._engine = DockerEngine(address or engine_address(os.environ), timeout_s=timeout_s)
+        self._on_log = on_log
+        self._known: dict[str, _Known] = {}
+        self._cleaning: set[asyncio.Task[None]] = set()
+        self._cgroup_v2: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"DockerRuntime({self.image!r}, {str(self._engine.address)!r})"
+
+    # --- Runtime --------------------------------------------------------------------------------
+
+    async def check(self) -> str:
+        """Say what engine and image this is; see `Runtime.check`."""
+        version = await self._engine.call(lambda client: client.version(), what="say its version")
+        image = self.image
+        found = await self._engine.call(lambda client: client.inspect_image(image), what=f"find image {image}")
+        return f"Docker {version['Version']} at {self._engine.address}, image {image} ({found['Id'][7:19]})"
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Create, attach, start; see `Runtime.create`."""
+        making = asyncio.create_task(self._make(spec))
+        try:
+            await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # The engine may be making it at this moment: let that end, then take it away.
+            self._in_background(self._unmake(making, spec.sandbox_id))
+            raise
+
+    async def open(self, sandbox_id: str) -> Link:
+        """Give the stream opened by `create` the first time, a new one after that; see `Runtime.open`."""
+        known = await self._find(sandbox_id)
+        if known is None:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        first, known.first = known.first, None
+        if first is not None and not first.closed:
+            return first
+        await self._must_run(sandbox_id, known)
+        return await self._attach(sandbox_id, known)
+
+    async def inspect(self, sandbox_id: str) -> SandboxInfo:
+        """Say how a sandbox is; see `Runtime.inspect`."""
+        document = await self.inspect_document(sandbox_id)
+        return docker_spec.gone(sandbox_id) if document is None else docker_spec.info_from_inspect(document)
+
+    async def inspect_document(self, sandbox_id: str) -> dict[str, Any] | None:
+        """Give the engine's whole document, to be held against `HARDENING`; None when there is no such container."""
+        known = await self._find(sandbox_id)
+        if known is None:
+            return None
+        try:
+            return await self._inspect_container(sandbox_id, known.container)
+        except SandboxGone:
+            self._known.pop(sandbox_id, None)
+            return None
+
+    async def last_words(self, sandbox_id: str) -> str:
+        """Give the end of the agent's log as far as it came while this process was attached."""
+        known = self._known.get(sandbox_id)
+        return known.words.text() if known else ""
+
+    async def remove(self, sandbox_id: str) -> None:
+        """Kill and remove; see `Runtime.remove`."""
+        known = await self._find(sandbox_id)
+        if known is None:
+            return
+        if known.first is not None:
+            known.first.close()
+        await self._engine.call(
+            lambda client: _force_remove(client, known.container), what=f"remove sandbox {sandbox_id}"
+        )
+        self._known.pop(sandbox_id, None)
+
+    async def list(self, installation: str) -> list[SandboxInfo]:
+        """List all of an installation; see `Runtime.list`."""
+        entries = await self._entries(f"{docker_spec.LABEL_INSTALLATION}={installation}")
+        for entry in entries:
+            self._remember(entry)
+        return [docker_spec.info_from_list(entry) for entry in entries]
+
+    async def close(self) -> None:
+        """Let go of the engine; what `create` left unfinished is taken away first."""
+        if self._cleaning:
+            await asyncio.wait(self._cleaning)
+        for known in self._known.values():
+            if known.first is not None:
+                known.first.close()
+        self._known.clear()
+        await self._engine.close()
+
+    # --- create -----------------------------------------------------------------------------------
+
+    async def _make(self, spec: SandboxSpec) -> None:
+        body = docker_spec.create_body(spec, image=self.image, cgroup_v2=await self._has_cgroup_v2())
+        name = docker_spec.container_name(spec)
+        try:
+            made = await self._engine.call(
+                lambda client: client.create_container_from_config(body, name),
+                what=f"create sandbox {spec.sandbox_id}",
+            )
+            known = _Known(made["Id"], LastWords(spec.sandbox_id, self._on_log))
+            self._known[spec.sandbox_id] = known
+            # Attached before the start: nothing of what the agent says is lost, and `open` has its stream.
+            known.first = await self._attach(spec.sandbox_id, known)
+            await self._engine.call(
+                lambda client: client.start(known.container), what=f"start sandbox {spec.sandbox_id}"
+            )
+        except WorkbenchError as error:
+            with suppress(RuntimeFault):  # the first error is the one that says why
+                await self.remove(spec.sandbox_id)
+            # A plain refusal is a failed start; what has a name of its own keeps it.
+            if type(error) in (RuntimeFault, SandboxGone):
+                raise SandboxStartFailed(error.message, suggested_fix=error.suggested_fix) from error
+            raise
+
+    async def _unmake(self, making: asyncio.Task[None], sandbox_id: str) -> None:
+        await asyncio.wait([making])
+        if making.exception() is None:
+            with suppress(RuntimeFault):  # nobody is left to be told; cleaning up by labels finds it
+                await self.remove(sandbox_id)
+
+    async def _has_cgroup_v2(self) -> bool:
+        if self._cgroup_v2 is None:
+            info = await self._engine.call(lambda client: client.info(), what="describe itself")
+            self._cgroup_v2 = str(info.get("CgroupVersion", "")) == "2"
+        return self._cgroup_v2
+
+    # --- calls to the engine -----------------------------------------------------------------------
+
+    async def _attach(self, sandbox_id: str, known: _Known) -> AttachLink:
+        return await attach(
+            self._engine.address,
+            known.container,
+            api_version=await self._engine.api_version(),
+            sandbox_id=sandbox_id,
+            on_stderr=known.words.add,
+            timeout_s=ATTACH_TIMEOUT_S,
+        )
+
+    async def _must_run(self, sandbox_id: str, known: _Known) -> None:
+        """Attaching to what has exited would hang at the engine instead of failing."""
+        document = await self._inspect_container(sandbox_id, known.container)
+        info = docker_spec.info_from_inspect(document)
+        if info.condition is not Condition.RUNNING:
+            raise SandboxGone(f"sandbox {sandbox_id} is {info.condition}: {info.detail}")
+
+    async def _inspect_container(self, sandbox_id: str, container: str) -> dict[str, Any]:
+        document: dict[str, Any] = await self._engine.call(
+            lambda client: client.inspect_container(container), what=f"inspect sandbox {sandbox_id}"
+        )
+        return document
+
+    async def _entries(self, label: str) -> _Entries:
+        entries: _Entries = await self._engine.call(
+            lambda client: client.containers(all=True, filters={"label": [label]}), what="list sandboxes"
+        )
+        return entries
+
+    # --- what is known ------------------------------------------------------------------------------
+
+    async def _find(self, sandbox_id: str) -> _Known | None:
+        """What is known of a sandbox, else what the engine says; None when there is no such container."""
+        if sandbox_id not in self._known:
+            for entry in await self._entries(f"{docker_spec.LABEL_SANDBOX}={sandbox_id}"):
+                self._remember(entry)
+        return self._known.get(sandbox_id)
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        sandbox_id = docker_spec.info_from_list(entry).sandbox_id
+        if sandbox_id not in self._known:
+            self._known[sandbox_id] = _Known(entry["Id"], LastWords(sandbox_id, self._on_log))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+
+def _force_remove(client: docker.APIClient, container: str) -> None:
+    """Kill and remove with its volumes; fine when it is gone or another remove is at it."""
+    try:
+        client.remove_container(container, force=True, v=True)
+    except docker.errors.NotFound:
+        pass
+    except docker.errors.APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT or "in progress" not in str(error.explanation):
+            raise

@@ -1,0 +1,182 @@
+"""The `process` runtime, for development only: the agent as a child process, with no isolation at all."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sandbox
+from sandbox import __version__
+from sandbox.errors import ConfigurationError, EngineUnavailable, SandboxGone, SandboxStartFailed
+from sandbox.pipe.link import Link
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.runtimes.last_words import LastWords, OnLog
+from sandbox.runtimes.process_child import Child
+
+_END_GRACE_S: Final = 5.0
+"""How long an agent whose standard input ended may take to end its kernel and itself."""
+
+_KILL_GRACE_S: Final = 5.0
+_WORDS_GRACE_S: Final = 1.0
+
+SOURCE_FOLDER: Final = Path(sandbox.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """One child, its folder and whose it is."""
+
+    spec: SandboxSpec
+    folder: Path
+    child: Child
+    words: LastWords
+
+
+class ProcessRuntime:
+    """A `Runtime` whose sandboxes are children of this process. They end with it: nothing is found again."""
+
+    name = "process"
+
+    def __init__(
+        self,
+        *,
+        unsafe: bool,
+        folder: Path | None = None,
+        on_log: OnLog | None = None,
+        kernel_python: str = sys.executable,
+    ) -> None:
+        """`folder`: where each sandbox gets a folder of its own; None: the system's temporary folder.
+
+        Raises:
+            ConfigurationError: `unsafe` is not set.
+        """
+        if not unsafe:
+            raise ConfigurationError(
+                "the process runtime runs code as this user, on this machine, with no isolation",
+                suggested_fix="use --runtime docker, or add --unsafe on a machine where that does not matter",
+            )
+        self._folder = folder or Path(tempfile.gettempdir())
+        self._on_log = on_log
+        self._kernel_python = kernel_python
+        self._running: dict[str, _Running] = {}
+
+    def __repr__(self) -> str:
+        return f"ProcessRuntime({len(self._running)} running)"
+
+    async def check(self) -> str:
+        """Say what this is; see `Runtime.check`."""
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        return f"processes of this machine WITHOUT ISOLATION, Python {version}"
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Start an agent in a fresh folder; see `Runtime.create`."""
+        if spec.sandbox_id in self._running:
+            raise SandboxStartFailed(f"sandbox {spec.sandbox_id} exists already")
+        try:
+            folder = self._make_folder(spec)
+        except OSError as error:
+            raise EngineUnavailable(f"no folder for a sandbox in {self._folder}: {error}") from error
+        words = LastWords(spec.sandbox_id, self._on_log)
+        try:
+            child = await Child.start(
+                self._command(folder), folder=SOURCE_FOLDER, environment=_environment(folder), on_stderr=words.add
+            )
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise SandboxStartFailed(f"the agent cannot be started: {error}") from error
+            raise
+        self._running[spec.sandbox_id] = _Running(spec, folder, child, words)
+
+    async def open(self, sandbox_id: str) -> Link:
+        """Give a new stream to the child, cutting the older one; see `Runtime.open`."""
+        running = self._running.get(sandbox_id)
+        if running is None:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        if running.child.exited:
+            raise SandboxGone(f"sandbox {sandbox_id} is exited: {running.child.how_it_ended}")
+        return running.child.open()
+
+    async def inspect(self, sandbox_id: str) -> SandboxInfo:
+        """Say how a sandbox is; see `Runtime.inspect`."""
+        running = self._running.get(sandbox_id)
+        if running is None:
+            return SandboxInfo(sandbox_id, "", "", Condition.GONE, "no such child")
+        return _info(running)
+
+    async def last_words(self, sandbox_id: str) -> str:
+        """Give the end of the agent's log."""
+        running = self._running.get(sandbox_id)
+        if running is None:
+            return ""
+        if running.child.exited:
+            await running.child.wait_drained(_WORDS_GRACE_S)
+        return running.words.text()
+
+    async def remove(self, sandbox_id: str) -> None:
+        """End the agent, kill what is left of its group, delete its folder; see `Runtime.remove`."""
+        running = self._running.get(sandbox_id)
+        if running is None:
+            return
+        running.child.end_input()
+        if not await running.child.wait_exited(_END_GRACE_S):
+            running.child.kill_group(signal.SIGKILL)
+            await running.child.wait_exited(_KILL_GRACE_S)
+        running.child.close()
+        await asyncio.to_thread(shutil.rmtree, running.folder, ignore_errors=True)
+        self._running.pop(sandbox_id, None)
+
+    async def list(self, installation: str) -> list[SandboxInfo]:
+        """List the children of an installation; see `Runtime.list`."""
+        return [_info(running) for running in self._running.values() if running.spec.installation == installation]
+
+    async def close(self) -> None:
+        """End all children: unlike containers they cannot outlive us."""
+        async with asyncio.TaskGroup() as group:
+            for sandbox_id in self._running:
+                group.create_task(self.remove(sandbox_id))
+
+    def _make_folder(self, spec: SandboxSpec) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Short names: the kernel's unix sockets are in there, and their paths must stay under 108 bytes.
+        folder = Path(tempfile.mkdtemp(prefix=f"wb-{spec.sandbox_id[:8]}-", dir=self._folder))
+        for part in ("home/user", "mnt/files", "tmp"):
+            (folder / part).mkdir(parents=True)
+        (folder / "private").mkdir(mode=0o700)
+        return folder
+
+    def _command(self, folder: Path) -> tuple[str, ...]:
+        return (
+            sys.executable,
+            *("-m", "sandbox.agent"),
+            *("--home", str(folder / "home/user")),
+            *("--files", str(folder / "mnt/files")),
+            *("--kernel-python", self._kernel_python),
+            *("--private", str(folder / "private")),
+        )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """From scratch: nothing of the controller's environment, where its keys are, reaches user code."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "HOME": str(folder / "home/user"),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+    }
+
+
+def _info(running: _Running) -> SandboxInfo:
+    child = running.child
+    return SandboxInfo(
+        sandbox_id=running.spec.sandbox_id,
+        size=running.spec.size.name,
+        version=__version__,
+        condition=Condition.EXITED if child.exited else Condition.RUNNING,
+        detail=child.how_it_ended if child.exited else "running",
+    )
