@@ -1,0 +1,10 @@
+"""Which sandbox serves which session.
+
+catalog     names and ids to sessions, over the store
+state       a session's sandbox as a state machine; pure
+place       drives that machine for one session
+sandbox     one live sandbox: boot, calls, loss, removal
+pool        booted sandboxes that belong to no session yet
+execution   one run of code or of a command, and its live output
+manager     puts these together; the only thing that the layers above call
+"""

@@ -1,0 +1,78 @@
+"""From nothing to a sandbox that takes executions; or to nothing again, with the reason."""
+
+import asyncio
+
+import structlog
+
+from sandbox.errors import (
+    CallFault,
+    EngineUnavailable,
+    ImageMissing,
+    PipeError,
+    RuntimeFault,
+    SandboxGone,
+    SandboxStartFailed,
+)
+from sandbox.runtimes.base import Runtime, SandboxSpec
+from sandbox.sessions.engine_calls import remove_from
+from sandbox.sessions.options import SessionLimits
+from sandbox.sessions.sandbox import LiveSandbox
+
+log = structlog.get_logger(__name__)
+
+_LAST_WORDS_S = 3.0
+"""How long the runtime is asked for an agent's last words."""
+
+_WORDS_MAX = 2000
+"""Characters of an agent's last words that an error carries."""
+
+
+async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits) -> LiveSandbox:
+    """Create a sandbox and wait until it takes executions. Nothing half made is left behind.
+
+    Raises:
+        EngineUnavailable, ImageMissing: as the runtime says.
+        SandboxStartFailed: not ready within `boot_deadline_s`; the message has the agent's last words.
+    """
+    sandbox: LiveSandbox | None = None
+    unfinished = True
+    try:
+        async with asyncio.timeout(limits.boot_deadline_s):
+            await runtime.create(spec)
+            link = await runtime.open(spec.sandbox_id)
+            sandbox = LiveSandbox(runtime, spec, link, limits)
+            await sandbox.ready()
+            unfinished = False
+    except TimeoutError:
+        raise await _start_failed(runtime, spec, f"it was not ready within {limits.boot_deadline_s:g} s") from None
+    except (PipeError, CallFault, SandboxGone) as error:
+        raise await _start_failed(runtime, spec, error.message, error.suggested_fix) from error
+    except (EngineUnavailable, ImageMissing, SandboxStartFailed):
+        # The runtime's own refusal: it leaves nothing.
+        unfinished = sandbox is not None
+        raise
+    finally:
+        if unfinished:
+            if sandbox is not None:
+                sandbox.retire("its start failed")
+            await _undo(runtime, spec.sandbox_id, limits.call_deadline_s)
+    return sandbox
+
+
+async def _start_failed(runtime: Runtime, spec: SandboxSpec, why: str, fix: str | None = None) -> SandboxStartFailed:
+    try:
+        async with asyncio.timeout(_LAST_WORDS_S):
+            words = (await runtime.last_words(spec.sandbox_id)).strip()[-_WORDS_MAX:]
+    except (RuntimeFault, TimeoutError):
+        words = ""
+    told = f"; its last words:\n{words}" if words else "; it left no words"
+    return SandboxStartFailed(
+        f"sandbox {spec.sandbox_id} did not start: {why}{told}", suggested_fix=fix or "Run `workbench doctor`."
+    )
+
+
+async def _undo(runtime: Runtime, sandbox_id: str, deadline_s: float) -> None:
+    try:
+        await remove_from(runtime, sandbox_id, deadline_s)
+    except RuntimeFault as error:
+        log.warning("a sandbox that did not start could not be removed", sandbox=sandbox_id, error=error.message)

@@ -1,0 +1,163 @@
+"""Which session a request means: by id, label, user or owner. Answers from memory when it knows."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from sandbox.errors import NotFound, StoreUnavailable
+from sandbox.sessions import ids
+from sandbox.sessions.background import Background
+from sandbox.sessions.session import Session, name_of, storable
+from sandbox.sessions.store import Store
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
+_Key = tuple[str, str]
+
+
+class Catalog:
+    """The store's sessions, with the last `cached` of them in memory.
+
+    One look-up runs for one key, however many ask; sessions that are deleted here stay deleted here, also
+    against a look-up that was under way.
+    """
+
+    def __init__(
+        self, store: Store, background: Background, clock: Clock, *, cached: int, touch_interval_s: float
+    ) -> None:
+        self._store = store
+        self._background = background
+        self._clock = clock
+        self._cached = cached
+        self._touch_interval = timedelta(seconds=touch_interval_s)
+        self._by_id: OrderedDict[str, Session] = OrderedDict()
+        self._by_name: dict[_Key, str] = {}
+        self._looking: dict[_Key, asyncio.Task[Session | None]] = {}
+        self._deleted: OrderedDict[str, None] = OrderedDict()
+
+    async def resolve(self, owner: str, ref: str | None, user_id: str | None) -> Session:
+        """Give the session that is meant; one that is meant by name is created when there is none.
+
+        Raises:
+            NotFound: `ref` is a session id, and not of a session of this owner.
+            StoreUnavailable: it is not in memory and the store does not answer.
+        """
+        if ref and ref.startswith(ids.SESSION_PREFIX):
+            return await self.get(owner, ref)
+        name = name_of(ref, user_id)
+        known = self._by_id.get(self._by_name.get((owner, name), ""))
+        if known is not None:
+            self._by_id.move_to_end(known.id)
+            return known
+        while True:
+            session = await self._look((owner, name), lambda: self._get_or_create(owner, name, user_id))
+            if session is not None and session.id not in self._deleted:
+                return session
+
+    async def get(self, owner: str, session_id: str) -> Session:
+        """Give a session by its id, or by its label; never creates one. Raises as `resolve`."""
+        if not session_id.startswith(ids.SESSION_PREFIX):
+            return await self._get_by_name(owner, session_id)
+        known = self._by_id.get(session_id)
+        if known is None and ids.is_session_id(session_id):
+            known = await self._look((owner, session_id), lambda: self._store.get(owner, session_id))
+        if known is None or known.owner != owner or session_id in self._deleted:
+            raise not_found(session_id)
+        return known
+
+    async def _get_by_name(self, owner: str, label: str) -> Session:
+        name = name_of(label, None)
+        known = self._by_id.get(self._by_name.get((owner, name), ""))
+        if known is None:
+            known = await self._look((owner, name), lambda: self._store.find(owner, name))
+        if known is None or known.id in self._deleted:
+            raise not_found(label)
+        return known
+
+    async def list(self, owner: str, *, limit: int, after: str | None) -> list[Session]:
+        """Give the owner's sessions, newest first. Raises `StoreUnavailable`, and `NotFound` for `after`."""
+        if after is not None and not ids.is_session_id(after):
+            raise not_found(after)
+        found = await self._store.list(owner, limit=limit, after=after)
+        return [self._by_id.get(session.id, session) for session in found if session.id not in self._deleted]
+
+    async def delete(self, session: Session) -> None:
+        """Mark it deleted. Raises `StoreUnavailable`; then it is not deleted."""
+        if not await self._store.delete(session.owner, session.id, self._clock()):
+            raise not_found(session.id)
+        self._deleted[session.id] = None
+        if len(self._deleted) > self._cached:
+            self._deleted.popitem(last=False)
+        self._forget(session.id)
+
+    def check_alive(self, session: Session) -> None:
+        """Raise `NotFound` for a session that was deleted since the caller got it."""
+        if session.id in self._deleted:
+            raise not_found(session.id)
+
+    def touch(self, session: Session) -> None:
+        """Note that it is used; the store hears of it in the background, and not each time."""
+        now = self._clock()
+        session = self._by_id.get(session.id, session)
+        if session.last_used_at is not None and now - session.last_used_at < self._touch_interval:
+            return
+        if session.id in self._by_id:
+            self._by_id[session.id] = replace(session, last_used_at=now)
+        self._background.spawn(self._store_touch(session.id, now), f"touch of {session.id}")
+
+    async def _store_touch(self, session_id: str, at: datetime) -> None:
+        try:
+            await self._store.touch(session_id, at)
+        except StoreUnavailable as error:
+            log.warning("the use of a session could not be noted", session=session_id, error=error.message)
+
+    async def _get_or_create(self, owner: str, name: str, user_id: str | None) -> Session:
+        now = self._clock()
+        return await self._store.get_or_create(
+            Session(
+                id=ids.session_id(),
+                owner=owner,
+                name=name,
+                user_id=storable(user_id) if user_id else None,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+
+    async def _look(self, key: _Key, find: Callable[[], Awaitable[Session | None]]) -> Session | None:
+        """Ask the store, once for all who ask for this key now."""
+        task = self._looking.get(key)
+        if task is None:
+            task = self._background.spawn(self._remember(find), "look-up of a session", awaited=True)
+            self._looking[key] = task
+            task.add_done_callback(lambda _done: self._looking.pop(key))
+        return await asyncio.shield(task)
+
+    async def _remember(self, find: Callable[[], Awaitable[Session | None]]) -> Session | None:
+        session = await find()
+        if session is None or session.id in self._deleted:
+            return session
+        session = self._by_id.setdefault(session.id, session)
+        if session.name is not None:
+            self._by_name[session.owner, session.name] = session.id
+        while len(self._by_id) > self._cached:
+            self._forget(next(iter(self._by_id)))
+        return session
+
+    def _forget(self, session_id: str) -> None:
+        session = self._by_id.pop(session_id, None)
+        if session is not None and session.name is not None:
+            self._by_name.pop((session.owner, session.name), None)
+
+
+def not_found(session_id: str) -> NotFound:
+    """Make the error for an id that is unknown, deleted or another owner's: all three look the same."""
+    return NotFound(
+        f"no session {session_id!r}",
+        suggested_fix="Leave session_id out, or use the id of a session of this API key.",
+    )

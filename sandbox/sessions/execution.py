@@ -1,0 +1,159 @@
+"""One run of code or of a command: what the layers above hold while it runs and after it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from sandbox.errors import WorkbenchError
+from sandbox.pipe.messages import Action, BashResult, CodeResult, Ending, Progress, Started
+from sandbox.sessions.live import ExecutionResult, LiveEvent, LiveLog, result_chars
+
+Kind = Literal["python", "bash"]
+
+
+class ExecutionState(StrEnum):
+    """Where an execution is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Execution:
+    """Runs by itself: it does not depend on the request that began it.
+
+    `id` is `exe_...`; `timeout_s` counts from the start of the cell or command. `result` is there once `state`
+    is ended, unless no sandbox could be had: then `error` is. `sandbox_suffix`: last four characters of the
+    sandbox's id, empty before there is one. `recreated`: in words, why the session got a new sandbox for this
+    execution and what was lost with the old one; None when it did not.
+    """
+
+    def __init__(
+        self,
+        execution_id: str,
+        *,
+        session_id: str,
+        owner: str,
+        kind: Kind,
+        created_at: datetime,
+        timeout_s: float,
+        live_chars: int,
+    ) -> None:
+        self.id = execution_id
+        self.session_id = session_id
+        self.owner = owner
+        self.kind: Kind = kind
+        self.created_at = created_at
+        self.timeout_s = timeout_s
+        self.state = ExecutionState.QUEUED
+        self.result: ExecutionResult | None = None
+        self.error: WorkbenchError | None = None
+        self.sandbox_suffix = ""
+        self.recreated: str | None = None
+        self._live = LiveLog(live_chars)
+        self._ended = asyncio.Event()
+        self._stop: Callable[[], object] | None = None
+        self._interrupted = False
+        self._sent = False
+
+    def __repr__(self) -> str:
+        return f"Execution({self.id}, {self.kind}, {self.state})"
+
+    async def wait(self) -> ExecutionResult:
+        """Wait for the end.
+
+        Cancelling the wait leaves the execution alone.
+
+        Raises:
+            WorkbenchError: it did not run, because no sandbox could be had or the sandbox refused the call.
+        """
+        await self._ended.wait()
+        if self.result is not None:
+            return self.result
+        raise self.error or RuntimeError(f"{self!r} ended without a result")
+
+    async def ended(self) -> None:
+        """Wait for the end, whatever it is."""
+        await self._ended.wait()
+
+    def interrupt(self) -> None:
+        """Ask it to end now, as `interrupted`; what has ended stays as it is."""
+        if self.state is ExecutionState.ENDED:
+            return
+        self._interrupted = True
+        if self._stop is not None:
+            self._stop()
+
+    async def follow(self, after: int = 0) -> AsyncIterator[LiveEvent]:
+        """Give events from `after` on, as they come; the last one holds the result.
+
+        Raises:
+            WorkbenchError: as `wait`, after the events there were.
+        """
+        async for event in self._live.follow(after):
+            yield event
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was asked to end."""
+        return self._interrupted
+
+    @property
+    def sent(self) -> bool:
+        """Whether the sandbox was asked to run it: lines of it may have run."""
+        return self._sent
+
+    @property
+    def chars(self) -> int:
+        """Characters of output that it holds in memory."""
+        return self._live.chars + (result_chars(self.result) if self.result is not None else 0)
+
+    # --- for the runner ---------------------------------------------------------------------------
+
+    def stop_with(self, stop: Callable[[], object], *, sent: bool) -> None:
+        """Say how an interrupt is carried out from here on. One that came before is the runner's to see."""
+        self._stop = stop
+        self._sent = sent
+
+    def progress(self, body: Progress) -> None:
+        """Take progress from the sandbox."""
+        if isinstance(body, Started) and self.state is ExecutionState.QUEUED:
+            self.state = ExecutionState.RUNNING
+        self._live.append(body)
+
+    def end(self, outcome: ExecutionResult | WorkbenchError) -> None:
+        """Set how it ended; only the first time counts."""
+        if self.state is ExecutionState.ENDED:
+            return
+        self.state = ExecutionState.ENDED
+        self._stop = None
+        if isinstance(outcome, WorkbenchError):
+            self.error = outcome
+        else:
+            self.result = outcome
+            self._live.append(outcome)
+        self._live.close()
+        self._ended.set()
+
+
+def not_started(kind: Kind, why: str) -> ExecutionResult:
+    """Make the result of an execution that was interrupted before a line of it ran."""
+    result = CodeResult if kind == "python" else BashResult
+    return result(Ending.INTERRUPTED, Action.NOT_STARTED, note=why)
+
+
+def sandbox_gone(kind: Kind, cause: str, duration_ms: float = 0.0) -> ExecutionResult:
+    """Make the result of an execution whose sandbox disappeared: variables and files are lost."""
+    if kind == "python":
+        return CodeResult(
+            Ending.SANDBOX_GONE,
+            variables_kept=False,
+            files_kept=False,
+            note=cause,
+            duration_ms=duration_ms,
+        )
+    return BashResult(Ending.SANDBOX_GONE, note=cause, duration_ms=duration_ms)

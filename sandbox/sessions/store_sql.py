@@ -1,0 +1,172 @@
+"""The store in a SQL database, by SQLAlchemy: SQLite or PostgreSQL, the same statements for both."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sandbox.errors import NotFound, StoreUnavailable
+from sandbox.sessions import engine_sql
+from sandbox.sessions.session import Session
+from sandbox.sessions.tables import CREATE_SCHEMA_VERSION, MIGRATIONS, schema_version, sessions
+
+_COLUMNS = tuple(column for column in sessions.c if column.name != "deleted_at")
+_ALIVE = sessions.c.deleted_at.is_(None)
+_MIGRATION_LOCK = 0x776F726B62656E63
+"""Number of PostgreSQL's advisory lock for migrations; any constant will do."""
+
+
+class SqlStore:
+    """The store behind a database URL; `deadline_s` bounds every method.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str, *, deadline_s: float = 10.0) -> None:
+        parsed = engine_sql.parse(url)
+        self._where = parsed.render_as_string(hide_password=True)
+        self._deadline_s = deadline_s
+        self._engine = engine_sql.build(parsed, deadline_s=deadline_s)
+        self._foreign = _foreign_errors(parsed.get_backend_name())
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self._where!r})"
+
+    async def open(self) -> None:
+        """Create or renew the tables; several controllers may do so at once."""
+        async with self._transaction(writes=True) as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            await connection.exec_driver_sql(CREATE_SCHEMA_VERSION)
+            newest = await connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0
+            if newest > len(MIGRATIONS):
+                raise StoreUnavailable(
+                    f"the database has schema version {newest}, this controller knows {len(MIGRATIONS)}",
+                    suggested_fix="Run the newer version of the controller.",
+                )
+            for version, statements in enumerate(MIGRATIONS[newest:], newest + 1):
+                for statement in statements:
+                    await connection.exec_driver_sql(statement)
+                await connection.execute(schema_version.insert().values(version=version, applied_at=datetime.now(UTC)))
+
+    async def get_or_create(self, new: Session) -> Session:
+        """Give the owner's session of that name; `new` itself when there is none. Safe against others."""
+        if new.name is not None and (known := await self.find(new.owner, new.name)) is not None:
+            return known
+        try:
+            async with self._transaction(writes=True) as connection:
+                await connection.execute(sessions.insert().values(**_row(new)))
+        except sa.exc.IntegrityError as error:
+            # Another controller was first; the unique index has decided.
+            known = await self.find(new.owner, new.name) if new.name is not None else None
+            if known is None:
+                raise self._unavailable(error) from error
+            return known
+        return new
+
+    async def find(self, owner: str, name: str) -> Session | None:
+        """Give the owner's session of that name."""
+        return await self._one(sessions.c.owner == owner, sessions.c.name == name)
+
+    async def get(self, owner: str, session_id: str) -> Session | None:
+        """Give the owner's session with that id."""
+        return await self._one(sessions.c.owner == owner, sessions.c.id == session_id)
+
+    async def list(self, owner: str, *, limit: int, after: str | None) -> list[Session]:
+        """Give the owner's sessions, newest first, from the one after id `after`.
+
+        Raises:
+            NotFound: the owner never had a session `after`.
+        """
+        age = sa.tuple_(sessions.c.created_at, sessions.c.id)
+        query = sa.select(*_COLUMNS).where(sessions.c.owner == owner, _ALIVE)
+        async with self._transaction() as connection:
+            if after is not None:
+                query = query.where(age < sa.tuple_(*await self._mark(connection, owner, after)))
+            rows = await connection.execute(
+                query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
+            )
+            return [_session(row) for row in rows]
+
+    async def touch(self, session_id: str, at: datetime) -> None:
+        """Note that a session was used."""
+        async with self._transaction(writes=True) as connection:
+            await connection.execute(
+                sessions.update().where(sessions.c.id == session_id, _ALIVE).values(last_used_at=at)
+            )
+
+    async def delete(self, owner: str, session_id: str, at: datetime) -> bool:
+        """Mark a session deleted. Whether there was one."""
+        async with self._transaction(writes=True) as connection:
+            marked = await connection.execute(
+                sessions.update()
+                .where(sessions.c.id == session_id, sessions.c.owner == owner, _ALIVE)
+                .values(deleted_at=at, updated_at=at)
+            )
+            return marked.rowcount > 0
+
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` when the store does not answer."""
+        async with self._transaction() as connection:
+            await connection.execute(sa.select(sa.literal(1)))
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        async with asyncio.timeout(self._deadline_s):
+            await self._engine.dispose()
+
+    async def _mark(self, connection: AsyncConnection, owner: str, after: str) -> tuple[Any, Any]:
+        query = sa.select(sessions.c.created_at).where(sessions.c.owner == owner, sessions.c.id == after)
+        created_at = await connection.scalar(query)
+        if created_at is None:
+            raise NotFound(f"no session {after!r} to go on from")
+        return sa.literal(created_at, sessions.c.created_at.type), sa.literal(after)
+
+    async def _one(self, *conditions: sa.ColumnElement[bool]) -> Session | None:
+        async with self._transaction() as connection:
+            row = (await connection.execute(sa.select(*_COLUMNS).where(_ALIVE, *conditions))).first()
+        return None if row is None else _session(row)
+
+    @asynccontextmanager
+    async def _transaction(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction, under the deadline; foreign errors become ours."""
+        try:
+            async with asyncio.timeout(self._deadline_s), self._engine.connect() as connection:
+                await connection.execution_options(writes=writes)
+                async with connection.begin():
+                    yield connection
+        except sa.exc.IntegrityError:
+            raise
+        except self._foreign as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: BaseException) -> StoreUnavailable:
+        cause = getattr(error, "orig", None) or error
+        words = str(cause) or f"no answer within {self._deadline_s:g} s"
+        return StoreUnavailable(
+            f"the database {self._where} is not available: {type(cause).__name__}: {words[:500]}",
+            suggested_fix="Check that the database runs and that nothing holds a lock on it.",
+        )
+
+
+def _foreign_errors(backend: str) -> tuple[type[Exception], ...]:
+    errors: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
+    if backend == "postgresql":
+        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+        # The driver's own errors come through bare while it connects.
+        errors += (asyncpg.PostgresError, asyncpg.InterfaceError)
+    return errors
+
+
+def _row(session: Session) -> dict[str, Any]:
+    return {column.name: getattr(session, column.name) for column in _COLUMNS}
+
+
+def _session(row: sa.Row[Any]) -> Session:
+    return Session(**row._mapping)  # noqa: SLF001 - the documented way to a row's names

@@ -1,0 +1,198 @@
+"""A runtime whose agents run in this process: the real pipe on both sides, and code that is a short script.
+
+Code or a command is one line: `echo WORDS`, `wait` (until interrupted), `deaf` (never ends, not even when
+interrupted), `die` (the stream breaks), `busy` (refused), `liar` (a result of the wrong type), `flood N`
+(N live events), `size` (how long the source was). What the engine does is set on the runtime.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from sandbox.errors import CallFault, EngineUnavailable, SandboxGone, SandboxStartFailed
+from sandbox.pipe.answerer import Answering
+from sandbox.pipe.link import Link
+from sandbox.pipe.messages import (
+    BashResult,
+    CodeResult,
+    Done,
+    Ending,
+    FileInfo,
+    GetStatus,
+    KernelState,
+    LiveOutput,
+    RestartKernel,
+    Result,
+    RunBash,
+    RunCode,
+    Started,
+    Status,
+    StreamName,
+    StreamOutput,
+    WaitReady,
+    WriteFile,
+)
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from tests.support.wire import Agent, WireLink
+
+
+@dataclass
+class Box:
+    """One sandbox: its agent, the stream that is open to it, what was written to files in it."""
+
+    spec: SandboxSpec
+    runtime: "ScriptedRuntime"
+    condition: Condition = Condition.RUNNING
+    detail: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    link: WireLink | None = None
+
+    def __post_init__(self) -> None:
+        self.agent = Agent(self._answer)
+
+    def end(self, condition: Condition = Condition.EXITED, detail: str = "exit code 137") -> None:
+        """End as a sandbox ends that is killed from outside."""
+        self.condition, self.detail = condition, detail
+        if self.link is not None:
+            self.link.close()
+
+    async def _answer(self, call: Answering) -> Result:
+        match call.body:
+            case RunCode(code, code_path):
+                text = code if code_path is None else self.files.pop(code_path).decode()
+                return await self._run(call, text)
+            case RunBash(command, command_path):
+                text = command if command_path is None else self.files.pop(command_path).decode()
+                return await self._run(call, text)
+            case WaitReady():
+                await self.runtime.kernels_ready.wait()
+                return Done()
+            case GetStatus() | RestartKernel():
+                return Status(KernelState.IDLE, home="/home/user")
+            case WriteFile(path):
+                self.files[path] = await _joined(call.chunks())
+                return FileInfo(path, len(self.files[path]), 0.0)
+            case other:
+                raise CallFault("unsupported", type(other).__name__)
+
+    async def _run(self, call: Answering, text: str) -> Result:
+        word, _, rest = text.partition(" ")
+        if word == "busy":
+            raise CallFault("busy", "the queue is full")
+        call.event(Started())
+        self.runtime.started.release()
+        match word:
+            case "wait":
+                stopped = asyncio.Event()
+                call.on_cancel(stopped.set)
+                await stopped.wait()
+                return _result(call, Ending.INTERRUPTED)
+            case "deaf":
+                call.on_cancel(lambda: None)
+                await asyncio.Event().wait()
+            case "die":
+                self.end()
+                await asyncio.Event().wait()
+            case "liar":
+                return Done()
+            case "flood":
+                for number in range(int(rest)):
+                    call.event(LiveOutput(StreamName.STDOUT, f"{number:09} "))
+            case "size":
+                return _result(call, Ending.COMPLETED, str(len(text)))
+        return _result(call, Ending.COMPLETED, rest)
+
+
+class ScriptedRuntime:
+    """See the module.
+
+    `slow`, `removals`: while cleared, `create` or `remove` waits; `creating`, `removing`: released when one begins.
+    `kernels_ready`: while cleared, agents do not get ready. `broken`: every engine call fails. `refuse`: `create`
+    does. `started`: released when an execution starts.
+    """
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.boxes: dict[str, Box] = {}
+        self.created: list[str] = []
+        self.removed: list[str] = []
+        self.broken = False
+        self.refuse = False
+        self.closed = False
+        self.creating = asyncio.Semaphore(0)
+        self.started = asyncio.Semaphore(0)
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.removing = asyncio.Semaphore(0)
+        self.removals = asyncio.Event()
+        self.removals.set()
+        self.kernels_ready = asyncio.Event()
+        self.kernels_ready.set()
+
+    async def check(self) -> str:
+        return "scripted"
+
+    async def create(self, spec: SandboxSpec) -> None:
+        self._answering()
+        self.creating.release()
+        await self.slow.wait()
+        if self.refuse:
+            raise SandboxStartFailed("the engine refuses to make it")
+        self.boxes[spec.sandbox_id] = Box(spec, self)
+        self.created.append(spec.sandbox_id)
+
+    async def open(self, sandbox_id: str) -> Link:
+        if sandbox_id not in self.boxes:
+            raise SandboxGone(f"no sandbox {sandbox_id}")
+        box = self.boxes[sandbox_id]
+        box.link = box.agent.attach()
+        return box.link
+
+    async def inspect(self, sandbox_id: str) -> SandboxInfo:
+        self._answering()
+        box = self.boxes.get(sandbox_id)
+        if box is None:
+            return SandboxInfo(sandbox_id, "", "", Condition.GONE)
+        return SandboxInfo(sandbox_id, box.spec.size.name, "1", box.condition, box.detail)
+
+    async def last_words(self, sandbox_id: str) -> str:
+        return "farewell from the agent"
+
+    async def remove(self, sandbox_id: str) -> None:
+        self._answering()
+        self.removing.release()
+        await self.removals.wait()
+        box = self.boxes.pop(sandbox_id, None)
+        if box is not None:
+            box.end()
+            await box.agent.answerer.aclose()
+            self.removed.append(sandbox_id)
+
+    async def list(self, installation: str) -> list[SandboxInfo]:
+        self._answering()
+        return [
+            SandboxInfo(box.spec.sandbox_id, box.spec.size.name, "1", box.condition)
+            for box in self.boxes.values()
+            if box.spec.installation == installation
+        ]
+
+    async def close(self) -> None:
+        self.closed = True
+        for box in self.boxes.values():
+            await box.agent.answerer.aclose()
+
+    def _answering(self) -> None:
+        if self.broken:
+            raise EngineUnavailable("the engine does not answer")
+
+
+async def _joined(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+def _result(call: Answering, ending: Ending, text: str = "") -> Result:
+    output = StreamOutput(text, len(text))
+    if isinstance(call.body, RunCode):
+        return CodeResult(ending, stdout=output)
+    return BashResult(ending, stdout=output)
