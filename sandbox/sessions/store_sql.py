@@ -157,7 +157,7 @@ class SqlStore:
 def _foreign_errors(backend: str) -> tuple[type[Exception], ...]:
     errors: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
     if backend == "postgresql":
-        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+        import asyncpg  # noqa: PLC0415 - an extra
 
         # The driver's own errors come through bare while it connects.
         errors += (asyncpg.PostgresError, asyncpg.InterfaceError)

@@ -32,7 +32,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 async def postgres_database(anyio_backend: str, postgres_url: str) -> str:
     """The URL of an empty database of its own."""
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     name = f"test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(postgres_url)

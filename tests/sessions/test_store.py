@@ -240,7 +240,7 @@ async def test_the_usual_forms_of_a_url_work(postgres_database: str) -> None:
 
 @pytest.mark.postgres
 async def test_connections_that_the_server_cut_are_replaced(postgres_database: str) -> None:
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     store = SqlStore(postgres_database)
     await store.open()

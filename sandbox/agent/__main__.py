@@ -1,0 +1,90 @@
+"""`python -m sandbox.agent`: the agent, from its first breath to the end of its standard input."""
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+
+from sandbox.agent.bash import Bash
+from sandbox.agent.cells import Cells
+from sandbox.agent.environment import user_env
+from sandbox.agent.files import Files
+from sandbox.agent.hardening import harden, take_stdio
+from sandbox.agent.options import Options, make_folders, parse
+from sandbox.agent.output import SpillNames
+from sandbox.agent.processes import ProcessTable, open_own_score
+from sandbox.agent.resources import own_group, thread_env
+from sandbox.agent.service import Service
+from sandbox.agent.stdio import StdioStream
+from sandbox.pipe.answerer import Answerer
+
+log = logging.getLogger("agent")
+
+
+def main() -> int:
+    """Run the agent; give its exit code."""
+    pipe_in, pipe_out = take_stdio()
+    own_score = open_own_score()
+    harden()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="agent: %(levelname)s %(message)s")
+    options = parse(sys.argv[1:])
+    try:
+        make_folders(options)
+        asyncio.run(_serve(options, ProcessTable(own_score), StdioStream(pipe_in, pipe_out)))
+    except OSError as error:
+        log.critical("cannot start: %s", error)
+        return 1
+    finally:
+        if options.private_is_ours:
+            shutil.rmtree(options.private, ignore_errors=True)
+    return 0
+
+
+async def _serve(options: Options, processes: ProcessTable, stream: StdioStream) -> None:
+    """Serve the pipe until it ends; then end everything that was started."""
+    group = own_group()
+    env = user_env(home=options.home, python=options.python, threads=thread_env(group.cpus()))
+    names = SpillNames(options.output)
+    processes.start()
+    files = Files()
+    bash = Bash(home=options.home, folder=options.output, processes=processes, names=names, env=env)
+    cells = Cells(
+        python=str(options.python),
+        home=options.home,
+        files=options.files,
+        private=options.private,
+        processes=processes,
+        names=names,
+        env=env,
+    )
+    service = Service(
+        cells=cells,
+        bash=bash,
+        files=files,
+        processes=processes,
+        group=group,
+        python=str(options.python),
+        home=options.home,
+        folder=options.files,
+    )
+    answerer = Answerer(service, stream.write, stream.drain, boot=secrets.token_hex(8))
+    if os.getpid() != 1:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stream.close)
+    await cells.start()
+    stream.start(answerer.feed)
+    try:
+        await stream.ended.wait()
+    finally:
+        await answerer.aclose()
+        await cells.aclose()
+        bash.close()
+        await processes.kill_all()
+        processes.close()
+        files.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

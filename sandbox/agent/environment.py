@@ -1,0 +1,48 @@
+"""The environment of user code, made from scratch: nothing of the agent's own goes into it."""
+
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def user_env(*, home: Path, python: Path, threads: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that the kernel and every bash start with.
+
+    `python`: the interpreter of the user's virtual environment, whose programs come first on PATH.
+    `threads`: from `resources.thread_env`.
+    """
+    user = _user_name()
+    env = {
+        "HOME": str(home),
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": "/bin/bash",
+        "PATH": f"{python.parent}:{home}/.local/bin:{_SYSTEM_PATH}",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        # Nobody is there to answer: pagers print, and programs that would ask do not.
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+        "MANPAGER": "cat",
+        "SYSTEMD_PAGER": "cat",
+        "GIT_TERMINAL_PROMPT": "0",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "PIP_NO_INPUT": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        **threads,
+    }
+    environment = python.parent.parent
+    if (environment / "pyvenv.cfg").exists():
+        env["VIRTUAL_ENV"] = str(environment)
+    return env
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "user"

@@ -1,0 +1,64 @@
+"""The arguments of the agent and the folders they name."""
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.limits import FILES_DIR, HOME_DIR, OUTPUT_LINK_NAME, OUTPUT_SUBDIR
+
+_PRIVATE_PARENT = Path("/run/workbench")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`private` holds the kernel's sockets; when the agent made it, the agent removes it (`private_is_ours`)."""
+
+    home: Path
+    files: Path
+    python: Path
+    private: Path
+    private_is_ours: bool
+
+    @property
+    def output(self) -> Path:
+        """The folder of spill files."""
+        return self.files / OUTPUT_SUBDIR
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the arguments; make the private folder when none is named."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.agent", description="The agent inside a sandbox.")
+    parser.add_argument("--home", default=HOME_DIR, help="home folder of user code")
+    parser.add_argument("--files", default=FILES_DIR, help="folder of the session's files")
+    parser.add_argument("--kernel-python", help="interpreter of the kernel (default: HOME/.venv/bin/python)")
+    parser.add_argument("--private", help="folder for the kernel's sockets (default: a fresh one)")
+    given = parser.parse_args(arguments)
+    home = Path(given.home).absolute()
+    return Options(
+        home=home,
+        files=Path(given.files).absolute(),
+        # Not resolved: where the link lies makes it the interpreter of that virtual environment.
+        python=Path(given.kernel_python or home / ".venv/bin/python").absolute(),
+        private=Path(given.private).absolute() if given.private else _fresh_folder(),
+        private_is_ours=given.private is None,
+    )
+
+
+def make_folders(options: Options) -> None:
+    """Make the folders of user code, and the link by which they were known before (`~/.code_out`)."""
+    for folder in (options.home, options.files, options.output):
+        folder.mkdir(parents=True, exist_ok=True)
+    options.private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (options.home / OUTPUT_LINK_NAME).symlink_to(options.output)
+
+
+def _fresh_folder() -> Path:
+    """Make a folder that only we may enter; its path is short, for those of sockets are."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="agent-", dir=_PRIVATE_PARENT))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="agent-"))
