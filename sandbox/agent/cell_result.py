@@ -1,0 +1,98 @@
+"""From what a cell said and how it ended to its result."""
+
+import asyncio
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from sandbox.agent.execution import Execution
+from sandbox.agent.kernel import signal_name
+from sandbox.agent.output import bounded_text
+from sandbox.agent.resources import oom_kills
+from sandbox.limits import INLINE_CHARS, MIB
+from sandbox.pipe.messages import CodeError, CodeResult, Ending, StreamName, StreamOutput
+
+
+async def cell_result(execution: Execution, folder: Path, *, duration_ms: float, note: str | None) -> CodeResult:
+    """Close a cell that has ended and say all about it. `note`: words that are not about its output."""
+    cell, streams = execution.cell, execution.cell.streams
+    error = cell.close()
+    if streams.live is not None:
+        streams.live.close()
+    stdout = streams.captures[StreamName.STDOUT].close()
+    stderr = streams.captures[StreamName.STDERR].close()
+    text = cell.displays.value()
+    value = bounded_text(text, folder / f"{streams.prefix}_value.txt") if text else StreamOutput()
+    how = execution.died
+    ending = _ending(execution, error)
+    out_of_memory = _out_of_memory(execution)
+    notes = [words for words in (note, *cell.notes()) if words]
+    if out_of_memory and ending is not Ending.KERNEL_DIED:
+        notes.append("a process of this cell was killed: out of memory")
+    return CodeResult(
+        ending=ending,
+        action=execution.action,
+        variables_kept=how is None and not execution.condemned,
+        exit_code=how.code if how and ending is Ending.KERNEL_DIED else None,
+        signal=signal_name(how.signal) if how and how.signal is not None and ending is Ending.KERNEL_DIED else None,
+        out_of_memory=out_of_memory and ending is Ending.KERNEL_DIED,
+        stdout=stdout,
+        stderr=stderr,
+        value=value,
+        results_path=await _results_path(stdout, value, folder / f"{streams.prefix}_results.txt"),
+        error=error,
+        artifacts=cell.store.saved,
+        artifacts_dropped=cell.store.dropped,
+        execution_count=cell.reply.execution_count if cell.reply else None,
+        duration_ms=duration_ms,
+        note="; ".join(notes) or None,
+    )
+
+
+def _ending(execution: Execution, error: CodeError | None) -> Ending:
+    if execution.why is not None:
+        return execution.why
+    if execution.died is not None:
+        return Ending.KERNEL_DIED
+    return Ending.COMPLETED if error is None else Ending.ERROR
+
+
+def _out_of_memory(execution: Execution) -> bool:
+    """Whether the machine killed a process for want of memory while the cell ran."""
+    died = execution.died
+    if died is not None and died.signal != signal.SIGKILL:
+        return False
+    before = execution.oom_kills_before
+    return before is not None and oom_kills() > before
+
+
+async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path) -> str | None:
+    """Give the file with the whole notebook view, stdout and then the value, when that is too long for an answer."""
+    spilled = stdout.path is not None or value.path is not None
+    if not spilled and len(stdout.text) + len(value.text) <= INLINE_CHARS:
+        return None
+    if not value.bytes:
+        return stdout.path
+    if not stdout.bytes:
+        return value.path
+    # In a thread: a spill may be a gigabyte.
+    return await asyncio.to_thread(_join_files, [stdout, value], path)
+
+
+def _join_files(parts: list[StreamOutput], path: Path) -> str | None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, flags, 0o644), "wb") as target:
+            for part in parts:
+                if part.path is None:
+                    target.write(part.text.encode())
+                    continue
+                with Path(part.path).open("rb") as source:
+                    shutil.copyfileobj(source, target, MIB)
+    except OSError:
+        # The disk is full: the parts are where they are, only the joined view is missing.
+        path.unlink(missing_ok=True)
+        return None
+    return str(path)

@@ -1,0 +1,165 @@
+"""The Jupyter message protocol as the agent speaks it: what is sent, and what of the kernel's words is understood.
+
+No sockets in here. What the kernel says is made by user code as well, so everything is read tolerantly: what does
+not parse is dropped, or has its default.
+"""
+
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+DELIMITER: Final = b"<IDS|MSG>"
+_DATE: Final = "2025-01-01T00:00:00.000000Z"
+
+# --- what the kernel says -------------------------------------------------------------------------
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The kernel began (`busy`) or finished (`idle`) to work on a request."""
+
+    execution_state: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The answer to an execute request: `status` is `ok` or `error`, the latter with the exception."""
+
+    status: str = ""
+    ename: str = ""
+    evalue: str = ""
+    traceback: list[str] = []
+    execution_count: int | None = None
+    payload: list[dict[str, Any]] = []
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """An exception was shown; it need not have ended the cell."""
+
+    ename: str = ""
+    evalue: str = ""
+    traceback: list[str] = []
+
+
+class Display(msgspec.Struct, frozen=True):
+    """Something was displayed, or is the value of the last expression. `data`: MIME type to value."""
+
+    data: dict[str, Any] = {}
+    transient: dict[str, Any] = {}
+
+    @property
+    def display_id(self) -> str | None:
+        """The name under which a later display replaces this one."""
+        name = self.transient.get("display_id")
+        return name if isinstance(name, str) else None
+
+
+class UpdateDisplay(Display, frozen=True):
+    """What was displayed under this id has a new state."""
+
+
+class Clear(msgspec.Struct, frozen=True):
+    """Take away what was displayed so far; `wait`: only when the next display comes."""
+
+    wait: bool = False
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Text that a library sent as a message; our kernel writes text to its pipes instead."""
+
+    name: str = "stdout"
+    text: str = ""
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The subscription to iopub has arrived at the kernel: nothing is missed from here on."""
+
+
+Content: TypeAlias = Status | Reply | Raised | Display | UpdateDisplay | Clear | Stream | Welcome
+
+_CONTENTS: Final[dict[str, msgspec.json.Decoder[Content]]] = {
+    "status": msgspec.json.Decoder(Status),
+    "execute_reply": msgspec.json.Decoder(Reply),
+    "error": msgspec.json.Decoder(Raised),
+    "execute_result": msgspec.json.Decoder(Display),
+    "display_data": msgspec.json.Decoder(Display),
+    "update_display_data": msgspec.json.Decoder(UpdateDisplay),
+    "clear_output": msgspec.json.Decoder(Clear),
+    "stream": msgspec.json.Decoder(Stream),
+    "iopub_welcome": msgspec.json.Decoder(Welcome),
+}
+
+
+class _Header(msgspec.Struct):
+    msg_type: str = ""
+    msg_id: str = ""
+
+
+_header = msgspec.json.Decoder(_Header)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of the kernel. `parent` is the id of the request that it is about, or empty."""
+
+    parent: str
+    content: Content
+
+
+def decode(frames: list[bytes]) -> Message | None:
+    """Read one message from its frames; None when it is of no interest or not understood.
+
+    An `execute_reply` that does not parse still is one: without it an execution would never end.
+    """
+    try:
+        start = frames.index(DELIMITER) + 2
+        header, parent, _, content = frames[start : start + 4]
+    except ValueError:
+        return None
+    kind = _tolerant(_header, header)
+    decoder = _CONTENTS.get(kind.msg_type) if kind else None
+    about = _tolerant(_header, parent)
+    if kind is None or decoder is None or about is None:
+        return None
+    body = _tolerant(decoder, content)
+    if body is None and kind.msg_type == "execute_reply":
+        body = Reply(status="error", ename="KernelReplyError", evalue="the kernel's reply could not be read")
+    return Message(about.msg_id, body) if body is not None else None
+
+
+T = TypeVar("T")
+
+
+def _tolerant(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        # Text with lone surrogates leaves the kernel as invalid UTF-8.
+        return decoder.decode(data.decode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+# --- what is sent ---------------------------------------------------------------------------------
+
+
+class _Execute(msgspec.Struct):
+    code: str
+    silent: bool
+    store_history: bool
+    user_expressions: dict[str, str] = {}
+    allow_stdin: bool = False
+    stop_on_error: bool = False
+
+
+def execute_request(msg_id: str, code: str, *, silent: bool = False) -> list[bytes]:
+    """Give the frames that ask for an execution. Requests that wait behind it are not aborted by an error."""
+    header = {
+        "msg_id": msg_id,
+        "msg_type": "execute_request",
+        "username": "",
+        "session": "agent",
+        "date": _DATE,
+        "version": "5.4",
+    }
+    content = _Execute(code, silent, not silent)
+    return [DELIMITER, b"", msgspec.json.encode(header), b"{}", b"{}", msgspec.json.encode(content)]

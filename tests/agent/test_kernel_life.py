@@ -1,0 +1,104 @@
+"""The life of a kernel: its start, a start that fails, its end."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import CallFault
+from sandbox.pipe.messages import Ending, KernelState
+from tests.agent.kernels import listed, place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_kernel_is_starting_until_it_is_ready(anyio_backend: str) -> None:
+    async with place() as opened:
+        state, pid, running, queued = opened.cells.state()
+        assert (state, running, queued) == (KernelState.STARTING, 0, 0)
+        assert pid is not None
+        await opened.cells.ready()
+
+        assert opened.cells.state() == (KernelState.IDLE, pid, 0, 0)
+        assert await opened.value("import os; os.getpid()") == str(pid)
+        assert await opened.value("os.getcwd()") == repr(str(opened.home))
+
+
+async def test_a_cell_waits_for_a_kernel_that_is_starting() -> None:
+    async with place() as opened:
+        assert await opened.value("1 + 1") == "2"
+
+
+async def test_an_interruption_while_the_kernel_starts_leaves_the_cell_unstarted() -> None:
+    async with place() as opened:
+        interrupted = asyncio.Event()
+        waiting = asyncio.create_task(opened.run("1", interrupted=interrupted))
+        await asyncio.sleep(0)
+        interrupted.set()
+
+        assert (await waiting).ending is Ending.INTERRUPTED
+        await opened.usable()
+
+
+async def test_the_namespace_begins_like_a_notebook_s() -> None:
+    async with place() as opened:
+        assert await opened.value("__name__") == "'__main__'"
+        assert await opened.value("sorted(name for name in dir() if not name.startswith('_'))") == (
+            "['In', 'Out', 'exit', 'get_ipython', 'open', 'quit']"
+        )
+        assert await opened.value("import sys; [path for path in sys.path if 'agent' in path]") == "[]"
+
+
+async def test_an_interpreter_that_is_not_there_is_named() -> None:
+    async with place(python="/nowhere/python") as opened:
+        with pytest.raises(CallFault) as failed:
+            await opened.cells.ready()
+
+        assert failed.value.fault == "kernel_start_failed"
+        assert "/nowhere/python" in failed.value.message
+        assert opened.cells.state()[0] is KernelState.DEAD
+        with pytest.raises(CallFault):
+            await opened.run("1")
+
+
+async def test_a_kernel_that_cannot_start_gives_its_last_words(tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'this interpreter is broken' >&2\nexit 7\n")
+    broken.chmod(0o755)
+    async with place(python=str(broken)) as opened:
+        with pytest.raises(CallFault, match=r"exit code 7(.|\n)*this interpreter is broken"):
+            await opened.cells.ready()
+
+
+async def test_a_kernel_that_could_not_start_is_tried_again(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    async with place(python=str(python)) as opened:
+        with pytest.raises(CallFault):
+            await opened.run("1")
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+
+        await opened.usable()
+
+
+async def test_no_descriptors_and_folders_are_left_by_many_restarts() -> None:
+    async with place() as opened:
+        await opened.cells.ready()
+        await opened.cells.restart()
+        before = len(listed(Path("/proc/self/fd")))
+        for _ in range(5):
+            await opened.cells.restart()
+
+        assert len(listed(Path("/proc/self/fd"))) <= before
+        assert len(listed(opened.folder / "p")) == 1
+
+
+async def test_closing_ends_a_cell_that_runs() -> None:
+    async with place() as opened:
+        started = asyncio.Event()
+        running = asyncio.create_task(opened.run("while True: pass", emit=lambda _: started.set()))
+        await started.wait()
+        await opened.cells.aclose()
+
+        assert (await running).ending is Ending.KERNEL_DIED

@@ -1,0 +1,99 @@
+"""The agent's reading of kernel messages: tolerant, because user code can have made them."""
+
+import json
+
+import pytest
+
+from sandbox.agent.kernel_wire import (
+    DELIMITER,
+    Display,
+    Message,
+    Raised,
+    Reply,
+    Status,
+    UpdateDisplay,
+    Welcome,
+    decode,
+    execute_request,
+)
+
+
+def frames(kind: str, content: bytes, *, parent: bytes = b'{"msg_id": "request"}') -> list[bytes]:
+    header = json.dumps({"msg_type": kind, "msg_id": "answer"}).encode()
+    return [b"topic", DELIMITER, b"", header, parent, b"{}", content]
+
+
+def test_a_status_names_the_request_that_it_is_about() -> None:
+    assert decode(frames("status", b'{"execution_state": "idle"}')) == Message("request", Status("idle"))
+
+
+def test_a_welcome_has_no_parent() -> None:
+    assert decode(frames("iopub_welcome", b'{"subscription": ""}', parent=b"{}")) == Message("", Welcome())
+
+
+@pytest.mark.parametrize("kind", ["display_data", "execute_result"])
+def test_displays_have_their_data_and_their_id(kind: str) -> None:
+    message = decode(frames(kind, b'{"data": {"text/plain": "x"}, "transient": {"display_id": "it"}}'))
+
+    assert message is not None
+    assert isinstance(message.content, Display)
+    assert (message.content.data, message.content.display_id) == ({"text/plain": "x"}, "it")
+
+
+def test_an_update_is_told_apart_from_a_display() -> None:
+    message = decode(frames("update_display_data", b"{}"))
+
+    assert message is not None
+    assert isinstance(message.content, UpdateDisplay)
+
+
+def test_a_display_id_that_is_no_text_is_none() -> None:
+    assert Display(transient={"display_id": 5}).display_id is None
+
+
+def test_broken_utf8_is_replaced() -> None:
+    message = decode(frames("error", b'{"ename": "E", "evalue": "\xff", "traceback": []}'))
+
+    assert message == Message("request", Raised("E", "\ufffd", []))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"status": 7}', b'{"traceback": "no list"}', b"[" * 100_000])
+def test_a_reply_that_cannot_be_read_still_ends_the_execution(content: bytes) -> None:
+    message = decode(frames("execute_reply", content))
+
+    assert message is not None
+    assert isinstance(message.content, Reply)
+    assert message.content.status == "error"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [],
+        [b"garbage"],
+        [DELIMITER],
+        [DELIMITER, b"", b"{}"],
+        [DELIMITER, b"", b"{", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b'{"msg_type": "status"}', b"null", b"{}", b"{}"],
+        frames("comm_open", b"{}"),
+        frames("status", b"[]"),
+        frames("display_data", b'{"data": 5}'),
+    ],
+)
+def test_what_is_not_understood_is_dropped(broken: list[bytes]) -> None:
+    assert decode(broken) is None
+
+
+def test_a_request_aborts_nothing_and_asks_for_no_input() -> None:
+    delimiter, signature, header, parent, _, content = execute_request("one", "1 + 1")
+
+    assert (delimiter, signature, parent) == (DELIMITER, b"", b"{}")
+    assert json.loads(header)["msg_id"] == "one"
+    assert json.loads(content) == {
+        "code": "1 + 1",
+        "silent": False,
+        "store_history": True,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": False,
+    }
