@@ -1,0 +1,1 @@
+"""HTTP only: decode, call one thing below, encode. The only place that imports FastAPI."""

@@ -1,0 +1,37 @@
+"""The ASGI application: routes, handlers and layers put together. Nothing is built at import."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+
+from sandbox import __version__
+from sandbox.api.errors import add_error_handlers
+from sandbox.api.execute import execute_routes
+from sandbox.api.executions import execution_routes
+from sandbox.api.middleware import BodyLimit, RequestContext
+from sandbox.api.openapi import add_documentation
+from sandbox.api.operations import operations_routes
+from sandbox.api.services import Services
+from sandbox.api.sessions import session_routes
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
+    """Make the application over `services`; `lifespan` starts and stops what is below."""
+    app = FastAPI(
+        title="Workbench",
+        version=__version__,
+        summary="Python and bash in a persistent sandbox per session.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.services = services
+    add_error_handlers(app)
+    for router in (execute_routes(), session_routes(), execution_routes(), operations_routes()):
+        app.include_router(router)
+    app.add_middleware(BodyLimit, max_bytes=services.max_body_bytes)
+    app.add_middleware(RequestContext, metrics=services.metrics)
+    add_documentation(app, services.toolbox)
+    return app

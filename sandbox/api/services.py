@@ -1,0 +1,55 @@
+"""What the routes are given: everything below them, built elsewhere, and who is asking."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from sandbox.api.keys import KeyRing
+from sandbox.metrics import Metrics
+from sandbox.sessions.manager import SessionManager
+from sandbox.tools.registry import Toolbox
+
+Check = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each. `checks`: by name, what has to answer for the server to be ready."""
+
+    manager: SessionManager
+    toolbox: Toolbox
+    keys: KeyRing
+    metrics: Metrics
+    checks: dict[str, Check]
+    max_body_bytes: int
+
+
+async def _services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Given = Annotated[Services, Depends(_services_of)]
+
+
+def owner_of(request: Request, services: Services) -> str:
+    """Find the key in any of the places that clients put it, and its owner.
+
+    Raises:
+        Unauthorized: no key, or an unknown one.
+    """
+    headers = request.headers
+    key = headers.get("x-api-key") or headers.get("x-user-api-key")
+    if not key:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        key = token.strip() if scheme.lower() == "bearer" else None
+    return services.keys.owner_of(key)
+
+
+async def _owner(request: Request, services: Given) -> str:
+    return owner_of(request, services)
+
+
+Owner = Annotated[str, Depends(_owner)]

@@ -1,0 +1,234 @@
+"""The composition root: everything is built here from the settings, started, and closed again."""
+
+import contextlib
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from os import environ
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from sandbox import __version__
+from sandbox.api.application import make_api
+from sandbox.api.keys import KeyRing, make_key
+from sandbox.api.services import Services
+from sandbox.config import RuntimeName, Settings, check_exposure
+from sandbox.errors import ConfigurationError, WorkbenchError
+from sandbox.kept import load_or_make
+from sandbox.logs import configure_logging
+from sandbox.metrics import Metrics
+from sandbox.runtimes.base import Runtime
+from sandbox.runtimes.docker import DockerRuntime
+from sandbox.runtimes.docker_address import engine_address
+from sandbox.runtimes.process import ProcessRuntime
+from sandbox.sessions.manager import SessionManager
+from sandbox.sessions.options import SessionLimits
+from sandbox.sessions.store_sql import SqlStore
+from sandbox.tools.base import TimeLimits
+from sandbox.tools.registry import Toolbox, make_toolbox
+
+log = structlog.get_logger(__name__)
+
+Say = Callable[[str], None]
+
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that it is they who close them and never in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """All parts of one controller. `made_key`: the API key, when it was made at this start."""
+
+    settings: Settings
+    runtime: Runtime
+    store: SqlStore
+    manager: SessionManager
+    toolbox: Toolbox
+    metrics: Metrics
+    keys: KeyRing
+    made_key: SecretStr | None
+    start_failures: list[WorkbenchError] = field(default_factory=list)
+
+
+class _Server(uvicorn.Server):
+    """Tells the manager first when it is to stop, so that open requests get their answers and not their grace."""
+
+    def __init__(self, config: uvicorn.Config, manager: SessionManager) -> None:
+        super().__init__(config)
+        self._manager = manager
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._manager.stop_taking()
+        await super().shutdown(sockets)
+
+
+def build(settings: Settings) -> Workbench:
+    """Build all parts; nothing runs yet. `create_app` or `manager.start_up` starts them.
+
+    Raises:
+        ConfigurationError: settings contradict each other, or `data_dir` cannot be used.
+    """
+    check_exposure(settings)
+    keys, made_key = _keys(settings)
+    metrics = Metrics()
+    runtime = make_runtime(settings)
+    store = SqlStore(_database_url(settings))
+    manager = SessionManager(
+        runtime,
+        store,
+        installation=installation_of(settings),
+        limits=SessionLimits(
+            pool_size=settings.pool_size,
+            boot_deadline_s=settings.boot_timeout_s,
+            shutdown_grace_s=float(settings.shutdown_grace_s),
+        ),
+        observer=metrics,
+    )
+    metrics.watch("session_sandboxes", "Sessions that have a sandbox now.", lambda: manager.sandboxes)
+    toolbox = make_toolbox(
+        manager,
+        workbench=TimeLimits(
+            settings.workbench_timeout_default_s, settings.workbench_timeout_max_s, settings.queue_timeout_s
+        ),
+        bash=TimeLimits(settings.bash_timeout_default_s, settings.bash_timeout_max_s),
+        strict_schema=settings.strict_schema,
+    )
+    return Workbench(settings, runtime, store, manager, toolbox, metrics, keys, made_key)
+
+
+def create_app(workbench: Workbench, *, started: Callable[[], None] | None = None) -> FastAPI:
+    """Make the ASGI application; its lifespan starts the manager, calls `started`, and closes all at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await workbench.manager.start_up()
+        except WorkbenchError as error:
+            workbench.start_failures.append(error)
+            raise
+        try:
+            if started is not None:
+                started()
+            yield
+        finally:
+            await workbench.manager.aclose()
+
+    services = Services(
+        manager=workbench.manager,
+        toolbox=workbench.toolbox,
+        keys=workbench.keys,
+        metrics=workbench.metrics,
+        checks={"engine": workbench.runtime.check, "store": workbench.store.check},
+        max_body_bytes=workbench.settings.max_body_bytes,
+    )
+    return make_api(services, lifespan)
+
+
+def serve(settings: Settings, say: Say | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. `say` is told what a person wants to know; default: standard output.
+
+    Raises:
+        ConfigurationError: the settings cannot be used, or the address is taken.
+        StoreUnavailable: the database does not answer.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    workbench = build(settings)
+    listener = _listen(settings)
+    url = settings.model_copy(update={"port": listener.getsockname()[1]}).url
+    app = create_app(workbench, started=lambda: _announce(workbench, url, say or _say))
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="auto",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.shutdown_grace_s,
+        ),
+        workbench.manager,
+    )
+    with listener, contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if workbench.start_failures:
+        raise workbench.start_failures[0]
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """Make the driver that the settings name.
+
+    Raises:
+        ConfigurationError: the engine's address cannot be used, or `unsafe` is missing.
+    """
+    if settings.runtime is RuntimeName.PROCESS:
+        return ProcessRuntime(unsafe=settings.unsafe, on_log=_log_agent)
+    address = engine_address(environ, url=settings.docker_host)
+    return DockerRuntime(image=settings.image, address=address, on_log=_log_agent)
+
+
+def installation_of(settings: Settings) -> str:
+    """Give the name by which this installation knows its sandboxes, made at the first start."""
+    if settings.installation is not None:
+        return settings.installation
+    return load_or_make(settings.data_dir / "installation", lambda: f"wb-{secrets.token_hex(6)}")[0]
+
+
+def _keys(settings: Settings) -> tuple[KeyRing, SecretStr | None]:
+    if settings.api_keys:
+        return KeyRing(settings.api_keys), None
+    text, made = load_or_make(settings.key_path, make_key)
+    key = SecretStr(text)
+    return KeyRing([key]), key if made else None
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{(settings.data_dir / 'workbench.db').absolute()}"
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            suggested_fix="Stop what uses the port, or set another one (WORKBENCH_PORT).",
+        ) from error
+
+
+def _announce(workbench: Workbench, url: str, say: Say) -> None:
+    settings = workbench.settings
+    say(f"Workbench {__version__} listens on {url} (documentation: {url}/docs)")
+    if workbench.made_key is not None:
+        say(f"API key, made now: {workbench.made_key.get_secret_value()}")
+        say(f"It is kept in {settings.key_path} and not shown again.")
+    elif settings.api_keys:
+        say(f"API keys: {len(settings.api_keys)} configured")
+    else:
+        say(f"API key: in {settings.key_path}")
+    if settings.runtime is RuntimeName.PROCESS:
+        say("WARNING: runtime process. NOTHING IS ISOLATED: all code runs as your user on this machine.")
+    else:
+        say(f"Runtime: {settings.runtime.value}, image {settings.image}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _log_agent(sandbox_id: str, line: str) -> None:
+    """Agents' own log lines may hold what code printed past its streams: kept out of the log above debug."""
+    log.debug("agent", sandbox=sandbox_id, line=line)

@@ -1,0 +1,290 @@
+"""Settings: typed, from the environment (`WORKBENCH_*`) or a TOML file. Nothing is read at import.
+
+Order of precedence: what the caller passes, the environment, the file, the default. The file is the one that
+`WORKBENCH_CONFIG` names, else `workbench.toml` in the current folder when there is one.
+"""
+
+import ipaddress
+import os
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from sandbox import __version__
+from sandbox.errors import ConfigurationError
+from sandbox.limits import (
+    BASH_TIMEOUT_DEFAULT_S,
+    BASH_TIMEOUT_MAX_S,
+    MIB,
+    READY_TIMEOUT_S,
+    WORKBENCH_TIMEOUT_DEFAULT_S,
+    WORKBENCH_TIMEOUT_MAX_S,
+)
+
+ENV_PREFIX: Final = "WORKBENCH_"
+CONFIG_VARIABLE: Final = "WORKBENCH_CONFIG"
+CONFIG_FILE: Final = "workbench.toml"
+
+
+class RuntimeName(StrEnum):
+    """Which driver makes sandboxes."""
+
+    DOCKER = "docker"
+    PROCESS = "process"
+
+
+def _default_data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME")
+    base = Path(home) if home else Path.home() / ".local" / "share"
+    return base / "workbench"
+
+
+def _shown(text: str) -> dict[str, Any]:
+    """How a computed default is written in the documentation."""
+    return {"shown": text}
+
+
+class Settings(BaseSettings):
+    """Every setting of the controller. Frozen: what was read at start holds until the end."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Not loopback only with `api_keys` set.")
+    port: int = Field(8380, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None, description="URL under which clients reach the server, when that is not `http://host:port`."
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="API keys, separated by commas in the environment. None: one is made and kept in `data_dir`.",
+    )
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="Folder of the key file and of the SQLite database.",
+        json_schema_extra=_shown("`$XDG_DATA_HOME/workbench`"),
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of the database (`sqlite+aiosqlite://` or `postgresql+asyncpg://`).",
+        json_schema_extra=_shown("SQLite in `data_dir`"),
+    )
+    runtime: RuntimeName = Field(
+        RuntimeName.DOCKER, description="What makes sandboxes: `docker`, or `process` (development only)."
+    )
+    unsafe: bool = Field(
+        False, description="Allow the `process` runtime, which isolates nothing: code runs as this user."
+    )
+    image: str = Field(
+        f"workbench-sandbox:{__version__}",
+        description="Image of the sandboxes.",
+        json_schema_extra=_shown("`workbench-sandbox:<version>`"),
+    )
+    docker_host: str | None = Field(
+        None,
+        description="URL of the Docker engine.",
+        json_schema_extra=_shown("`DOCKER_HOST`, else the local engine"),
+    )
+    installation: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
+        description="Name by which this installation knows its sandboxes on a shared engine.",
+        json_schema_extra=_shown("made once, kept in `data_dir`"),
+    )
+    pool_size: int = Field(2, ge=0, le=100, description="Sandboxes kept booted, with a warm kernel, for new sessions.")
+    boot_timeout_s: float = Field(
+        READY_TIMEOUT_S, gt=0, description="Seconds that a sandbox may take until its kernel is ready."
+    )
+    queue_timeout_s: float = Field(
+        900, gt=0, description="Seconds that an execution may wait for earlier ones of its session."
+    )
+    workbench_timeout_default_s: float = Field(
+        WORKBENCH_TIMEOUT_DEFAULT_S, ge=1, description="Time limit of Python code when a request names none."
+    )
+    workbench_timeout_max_s: float = Field(
+        WORKBENCH_TIMEOUT_MAX_S, ge=1, description="Highest time limit that a request for Python may name."
+    )
+    bash_timeout_default_s: float = Field(
+        BASH_TIMEOUT_DEFAULT_S, ge=1, description="Time limit of a bash command when a request names none."
+    )
+    bash_timeout_max_s: float = Field(
+        BASH_TIMEOUT_MAX_S, ge=1, description="Highest time limit that a request for bash may name."
+    )
+    max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest request body that is accepted.")
+    strict_schema: bool = Field(
+        False, description="Leave `exit_code`, `artifacts` and `execution` out of answers' `data`."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["console", "json"] = Field("console", description="Form of log lines on standard error.")
+    shutdown_grace_s: int = Field(
+        10, ge=0, description="Seconds that open requests may take to end when the server stops."
+    )
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 8 for key in keys):
+            raise ValueError("an API key has to have at least 8 characters")
+        return keys
+
+    @model_validator(mode="after")
+    def _defaults_are_under_their_ceilings(self) -> "Settings":
+        for tool in ("workbench", "bash"):
+            default, highest = (getattr(self, f"{tool}_timeout_{end}_s") for end in ("default", "max"))
+            if default > highest:
+                raise ValueError(f"{tool}_timeout_default_s ({default:g}) is over {tool}_timeout_max_s ({highest:g})")
+        return self
+
+    @property
+    def key_path(self) -> Path:
+        """File of the key that was made because none was configured."""
+        return self.data_dir / "api_key"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether `host` can be reached from this machine only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Base URL for clients, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Caller, environment, TOML file: no dotenv files, no secrets folder."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_config_file())
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        path = Path(named)
+        if not path.is_file():
+            raise ConfigurationError(
+                f"{CONFIG_VARIABLE} names {named}, which is not a file", suggested_fix="Correct the path or unset it."
+            )
+        return path
+    path = Path(CONFIG_FILE)
+    return path if path.is_file() else None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read all settings; `overrides` win over environment and file, those that are None are left out.
+
+    Raises:
+        ConfigurationError: names every setting that is unknown, malformed or contradicts another.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(f"Invalid settings: {_explain(error)}") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"Invalid settings: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"The settings file is not TOML: {error}") from None
+    check_exposure(settings)
+    return settings
+
+
+def _explain(error: ValidationError) -> str:
+    """All problems in one line. Values are left out: they may be secrets."""
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        words = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        problems.append(f"{name}: {words}" if name else words)
+    return "; ".join(problems)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse settings that would open this machine to others.
+
+    Raises:
+        ConfigurationError: no configured keys or the process runtime on an address that is not loopback, or the
+            process runtime without `unsafe`.
+    """
+    if settings.runtime is RuntimeName.PROCESS and not settings.unsafe:
+        raise ConfigurationError(
+            "The process runtime isolates nothing: code would run as this user on this machine",
+            suggested_fix="Use the docker runtime, or set unsafe (--unsafe) for development with code you trust.",
+        )
+    if settings.loopback:
+        return
+    if settings.runtime is RuntimeName.PROCESS:
+        raise ConfigurationError(
+            f"The process runtime listens on loopback only, and host is {settings.host}",
+            suggested_fix="Set host to 127.0.0.1.",
+        )
+    if not settings.api_keys:
+        raise ConfigurationError(
+            f"host is {settings.host}, which others can reach, and no api_keys are configured",
+            suggested_fix=f"Set {ENV_PREFIX}API_KEYS, or listen on 127.0.0.1.",
+        )
+
+
+def settings_markdown() -> str:
+    """Render all settings as the page `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        f"Each setting can be given in the environment (`{ENV_PREFIX}` and the name in capitals) or in a TOML file:",
+        f"the one that `{CONFIG_VARIABLE}` names, else `{CONFIG_FILE}` in the current folder. The environment wins.",
+        "An unknown name in the file is an error.",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {_default_text(info)} | {info.description} |" for name, info in Settings.model_fields.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _default_text(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    if isinstance(extra, dict) and "shown" in extra:
+        return str(extra["shown"])
+    value = info.default
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`"

@@ -1,0 +1,1 @@
+"""The meta tools, one module each: typed arguments in, typed result out. No HTTP in here."""

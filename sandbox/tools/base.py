@@ -1,0 +1,123 @@
+"""What both tools have in common: who calls, what comes back, and the run of one execution."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import msgspec
+import structlog
+
+from sandbox.pipe.messages import BashResult, CodeResult, RunBash, RunCode
+from sandbox.sessions.execution import Execution
+from sandbox.sessions.manager import SessionManager
+from sandbox.tools.arguments import Check, seconds_within
+
+Outcome: TypeAlias = CodeResult | BashResult
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: `owner` is derived from the API key, `user_id` is what the client calls its user."""
+
+    owner: str
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks for: the text to run, the session's id or label, the time limit in seconds."""
+
+    source: str
+    session_ref: str | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds: what holds when a request names nothing, the highest that it may name, the longest wait before."""
+
+    default_s: float
+    highest_s: float
+    queue_s: float = 900.0
+
+
+class SessionNote(msgspec.Struct, frozen=True):
+    """Which session served the call, and how to come back to it."""
+
+    id: str
+    instructions: str
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a meta tool answers. `data` has the fields of the public schema; `log_id` finds the log lines."""
+
+    data: msgspec.Struct
+    error: str | None
+    successful: bool
+    log_id: str
+
+
+class Tool(ABC):
+    """A meta tool that runs something. `strict_schema` leaves out what the published schema does not have."""
+
+    slug: ClassVar[str]
+    arguments_type: ClassVar[type[msgspec.Struct]]
+    data_type: ClassVar[type[msgspec.Struct]]
+
+    def __init__(self, manager: SessionManager, limits: TimeLimits, *, strict_schema: bool = False) -> None:
+        self._manager = manager
+        self._limits = limits
+        self._strict = strict_schema
+        self.checks: dict[str, Check] = {"timeout": seconds_within(limits.highest_s)}
+        """What a request's fields have to pass beyond their type."""
+
+    async def run(self, caller: Caller, arguments: object) -> ToolResult:
+        """Run to the end. Cancelling interrupts what runs.
+
+        Raises:
+            InvalidArguments: lists every bad field.
+            WorkbenchError: no sandbox could be had.
+        """
+        execution = await self.start(caller, self._read(arguments))
+        try:
+            return self.present(execution, await execution.wait())
+        except asyncio.CancelledError:
+            execution.interrupt()
+            raise
+
+    async def start(self, caller: Caller, asked: Asked) -> Execution:
+        """Start and return at once: the execution runs by itself.
+
+        Raises:
+            WorkbenchError: the session cannot be had, or cannot take one more execution.
+        """
+        session = await self._manager.resolve(caller.owner, asked.session_ref, caller.user_id)
+        timeout_s = self._limits.default_s if asked.timeout_s is None else float(asked.timeout_s)
+        execution = await self._manager.start(session, self._body(asked.source), timeout_s=timeout_s)
+        structlog.contextvars.bind_contextvars(session=session.id, execution=execution.id)
+        return execution
+
+    @abstractmethod
+    def present(self, execution: Execution, outcome: Outcome) -> ToolResult:
+        """Compose the answer for an execution of this tool that has ended as `outcome`."""
+
+    @abstractmethod
+    def _read(self, arguments: object) -> Asked:
+        """Read a call's arguments; raises InvalidArguments."""
+
+    @abstractmethod
+    def _body(self, source: str) -> RunCode | RunBash:
+        """Make the call to the agent."""
+
+
+def session_note(execution: Execution) -> SessionNote:
+    """How to come back; says first when the sandbox had to be replaced."""
+    again = f'Pass session_id "{execution.session_id}" to go on with the same variables and files.'
+    words = f"{execution.recreated} {again}" if execution.recreated else again
+    return SessionNote(id=execution.session_id, instructions=words)
+
+
+def log_id_of(execution: Execution) -> str:
+    """The answer's `log_id`: the execution's id under the name that clients expect."""
+    return f"log_{execution.id.removeprefix('exe_')}"

@@ -1,0 +1,62 @@
+"""Which meta tool a slug names."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from sandbox.errors import NotFound
+from sandbox.sessions.execution import Execution
+from sandbox.sessions.manager import SessionManager
+from sandbox.tools.base import Outcome, TimeLimits, Tool, ToolResult
+from sandbox.tools.bash import BashTool
+from sandbox.tools.workbench import WorkbenchTool
+
+
+class ToolNotFound(NotFound):
+    """No tool has this slug; the message names those that there are."""
+
+    slug, code = "Tool_NotFound", 1109
+
+
+class Toolbox:
+    """The meta tools by slug, and by the kind of execution that they run."""
+
+    def __init__(self, workbench: WorkbenchTool, bash: BashTool) -> None:
+        self._by_kind: dict[Literal["python", "bash"], Tool] = {"python": workbench, "bash": bash}
+        self._by_slug = {tool.slug: tool for tool in self._by_kind.values()}
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._by_slug.values())
+
+    def find(self, slug: str) -> Tool:
+        """Give the tool of a slug, in upper or lower case.
+
+        Raises:
+            ToolNotFound: names the known slugs.
+        """
+        tool = self._by_slug.get(slug) or self._by_slug.get(slug.strip().upper())
+        if tool is None:
+            raise ToolNotFound(
+                f"No tool {slug[:100]!r}; there are: {_listed(self._by_slug)}",
+                suggested_fix="Use one of these slugs.",
+            )
+        return tool
+
+    def of_kind(self, kind: Literal["python", "bash"]) -> Tool:
+        """Give the tool that runs executions of this kind."""
+        return self._by_kind[kind]
+
+    def present(self, execution: Execution, outcome: Outcome) -> ToolResult:
+        """Compose the answer of an execution that has ended, as its tool does."""
+        return self._by_kind[execution.kind].present(execution, outcome)
+
+
+def make_toolbox(manager: SessionManager, *, workbench: TimeLimits, bash: TimeLimits, strict_schema: bool) -> Toolbox:
+    """Build all tools over one manager."""
+    return Toolbox(
+        WorkbenchTool(manager, workbench, strict_schema=strict_schema),
+        BashTool(manager, bash, strict_schema=strict_schema),
+    )
+
+
+def _listed(slugs: Iterable[str]) -> str:
+    return ", ".join(sorted(slugs))

@@ -1,0 +1,136 @@
+"""How the server starts and stops: the key that it makes, what it says, what it refuses."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import ROOT, running_server
+
+
+def start(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected to refuse."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORKBENCH_DATA_DIR": str(data_dir), **settings}
+    program = "from sandbox.config import load_settings; from sandbox.app import serve; serve(load_settings())"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=data_dir,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_configured_keys_one_is_made_said_once_and_kept(data_dir: Path) -> None:
+    path = data_dir / "api_key"
+    with running_server(data_dir, pool_size="0") as first:
+        key = path.read_text().strip()
+        assert key.startswith("wb_")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert any(key in line for line in first.said)
+        with first.client(key) as client:
+            assert client.get("/v1/sessions").status_code == 200
+        with first.client("wb_another") as client:
+            assert client.get("/v1/sessions").status_code == 401
+    with running_server(data_dir, pool_size="0") as second:
+        assert path.read_text().strip() == key
+        assert not any(key in line for line in second.said)
+        assert any(str(path) in line for line in second.said)
+        with second.client(key) as client:
+            assert client.get("/v1/sessions").status_code == 200
+        assert key not in first.log.read_text() + second.log.read_text()
+
+
+def test_keys_are_not_in_the_database(data_dir: Path) -> None:
+    key = "a-key-to-look-for"
+    with running_server(data_dir, pool_size="0", api_keys=key) as server, server.client(key) as client:
+        assert client.post("/v1/sessions/x/executions", json={"command": "true"}).status_code == 202
+    assert all(key.encode() not in file.read_bytes() for file in data_dir.iterdir() if file.is_file())
+
+
+def test_sessions_outlive_the_server_and_what_was_lost_is_said(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    with running_server(data_dir, api_keys=key) as first:
+        before = first.run("kept = 1", session="label")["data"]["session"]["id"]
+    with running_server(data_dir, api_keys=key) as second:
+        data = second.run("'kept' in globals()", session="label")["data"]
+        assert data["session"]["id"] == before
+        assert data["results"] == "False"
+        assert "new sandbox" in data["session"]["instructions"]
+        assert data["execution"]["recreated"]
+        assert "recreated" not in second.run("1", session="label")["data"]["execution"]
+
+
+def test_a_server_that_stops_interrupts_what_runs_and_still_answers(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    with running_server(data_dir, api_keys=key) as server, ThreadPoolExecutor(1) as thread:
+        server.run("1", session="stopped")
+        answer = thread.submit(server.run, "print('so far')\nwhile True: pass", session="stopped")
+        with server.client(key) as client:
+            while len(client.get("/v1/sessions/stopped/executions").json()["items"]) == 1:
+                pass
+            running = client.get("/v1/sessions/stopped/executions").json()["items"][0]["execution_id"]
+            with client.stream("GET", f"/v1/executions/{running}/events") as response:
+                next(line for line in response.iter_lines() if "so far" in line)
+        server.process.send_signal(signal.SIGTERM)
+        assert answer.result(timeout=30)["error"].startswith("Interrupted on request")
+        server.process.wait(timeout=30)
+
+
+def test_the_process_runtime_says_at_every_start_that_it_isolates_nothing(data_dir: Path) -> None:
+    for _ in range(2):
+        with running_server(data_dir, pool_size="0") as server:
+            assert any(line.startswith("WARNING") and "NOTHING IS ISOLATED" in line for line in server.said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"WORKBENCH_HOST": "0.0.0.0"}, "no api_keys are configured"),
+        ({"WORKBENCH_RUNTIME": "process"}, "isolates nothing"),
+        ({"WORKBENCH_DATABASE_URL": "mysql://u:secret-pw@h/d"}, "mysql"),
+        ({"WORKBENCH_DATABASE_URL": "postgresql://u:secret-pw@127.0.0.1:1/d", "WORKBENCH_PORT": "0"}, "not available"),
+    ],
+)
+def test_a_bad_start_is_refused_with_words(data_dir: Path, settings: dict[str, str], words: str) -> None:
+    refused = start(data_dir, **settings)
+    assert refused.returncode != 0
+    assert words in refused.stderr
+    assert "secret-pw" not in refused.stderr
+
+
+def test_a_port_that_is_taken_is_named(data_dir: Path) -> None:
+    with running_server(data_dir, pool_size="0") as server:
+        port = server.url.rsplit(":", 1)[1]
+        refused = start(data_dir, WORKBENCH_RUNTIME="process", WORKBENCH_UNSAFE="true", WORKBENCH_PORT=port)
+    assert refused.returncode != 0
+    assert f"Cannot listen on 127.0.0.1:{port}" in refused.stderr
+
+
+def test_the_published_schema_has_nothing_added_when_asked_for(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    with running_server(data_dir, api_keys=key, strict_schema="true") as server:
+        python = server.run("1", session="strict")["data"]
+        assert set(python) == {"results", "stdout", "stderr", "error", "sandbox_id_suffix", "session"}
+        bash = server.bash("true", session="strict")["data"]
+        assert set(bash) == {"stdout", "stdoutLines", "stderr", "stderrLines", "sandbox_id_suffix", "session"}
+
+
+def test_time_limits_are_settings(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    limits = {"workbench_timeout_default_s": "1", "bash_timeout_default_s": "1", "bash_timeout_max_s": "2"}
+    with running_server(data_dir, api_keys=key, **limits) as server:
+        assert "after 1 s" in server.run("while True: pass", session="limits")["error"]
+        assert "after 1 s" in server.bash("sleep 100", session="limits")["error"]
+        with server.client(key) as client:
+            body = {"arguments": {"command": "true", "timeout": 3}}
+            response = client.post("/api/v3/tools/execute/COMPOSIO_REMOTE_BASH_TOOL", json=body)
+            assert response.status_code == 422
+            assert "between 1 and 2 seconds" in response.json()["error"]["message"]
