@@ -1,0 +1,85 @@
+"""`workbench sessions`: list, show, remove, interrupt, restart."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from sandbox.cli.common import HELP_SETTINGS, UrlOption, connect, example
+
+SessionArgument = Annotated[str, typer.Argument(help="Session: its id or its label.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(rich_markup_mode=None, context_settings=HELP_SETTINGS)
+    group.callback(invoke_without_command=True, epilog=example("workbench sessions", "workbench sessions rm report"))(
+        sessions
+    )
+    group.command("list", epilog=example("workbench sessions list"))(list_sessions)
+    group.command("show", epilog=example("workbench sessions show report"))(show)
+    group.command("rm", epilog=example("workbench sessions rm report"))(remove)
+    group.command("interrupt", epilog=example("workbench sessions interrupt report"))(interrupt)
+    group.command("restart", epilog=example("workbench sessions restart report"))(restart)
+    app.add_typer(group, name="sessions", help="See and end the sessions of your API key.")
+
+
+def sessions(context: typer.Context) -> None:
+    """See and end the sessions of your API key. Without a subcommand: list them."""
+    if context.invoked_subcommand is None:
+        list_sessions()
+
+
+def list_sessions(url: UrlOption = None) -> None:
+    """List all sessions, newest first."""
+    with connect(url) as client:
+        found = client.sessions()
+    if not found:
+        typer.echo("no sessions")
+        return
+    rows = [("session", "label", "created", "last used"), *map(_row, found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show(session: SessionArgument, url: UrlOption = None) -> None:
+    """Show one session as JSON: its sandbox, kernel, memory, recent executions."""
+    with connect(url) as client:
+        typer.echo(json.dumps(client.session(session), indent=2))
+
+
+def remove(session: SessionArgument, url: UrlOption = None) -> None:
+    """Remove a session with its sandbox: variables and files are gone."""
+    with connect(url) as client:
+        client.delete_session(session)
+    typer.echo(f"{session}: removed")
+
+
+def interrupt(session: SessionArgument, url: UrlOption = None) -> None:
+    """Interrupt whatever runs in a session. Variables and files stay."""
+    with connect(url) as client:
+        count = client.interrupt(session).get("interrupted", 0)
+    typer.echo(f"{session}: {count} interrupted" if count else f"{session}: nothing was running")
+
+
+def restart(session: SessionArgument, url: UrlOption = None) -> None:
+    """Restart a session's kernel: variables are gone, files stay."""
+    with connect(url) as client:
+        client.restart_kernel(session)
+    typer.echo(f"{session}: kernel restarted, variables lost, files kept")
+
+
+def _row(session: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        str(session["session_id"]),
+        str(session.get("label") or "-"),
+        _when(session["created_at"]),
+        _when(session.get("last_used_at")),
+    )
+
+
+def _when(moment: str | None) -> str:
+    """An ISO time in the few characters that a list has room for."""
+    return moment[:19].replace("T", " ") if moment else "-"
