@@ -75,8 +75,11 @@ class Cells:
     ) -> CodeResult:
         """Run a cell when its turn comes and say how it ended.
 
+        When no kernel can be started (user code broke its own environment), the ending is `kernel_died`, not
+        started, with the kernel's last words in `note`; the next cell tries again.
+
         Raises:
-            CallFault: `busy` when too many cells wait already; `kernel_start_failed` when there is no kernel.
+            CallFault: `busy` when too many cells wait already.
         """
         if len(self._waiting) >= EXECUTIONS_QUEUED_MAX:
             raise CallFault("busy", f"{len(self._waiting)} executions wait for the kernel already")
@@ -88,6 +91,8 @@ class Cells:
                 if not await self._kernel_ready(interrupted):
                     return CodeResult(ending=Ending.INTERRUPTED, action=Action.NOT_STARTED)
             return await self._run(kernel, code, timeout_s, interrupted, emit)
+        except CallFault as fault:
+            return CodeResult(Ending.KERNEL_DIED, Action.NOT_STARTED, variables_kept=False, note=fault.message)
         finally:
             self._execution = None
             self._pass_on()

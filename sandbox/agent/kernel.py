@@ -18,6 +18,7 @@ OOM_SCORE: Final = 500
 """When memory is used up the machine ends the kernel, not the agent."""
 
 _WARM_UP: Final = "warm-up"
+_PF_EXITING: Final = 0x4
 
 
 class KernelOwner(Protocol):
@@ -79,6 +80,7 @@ class Kernel:
             raise
         finally:
             os.close(ready_end)
+        self._stat_fd = _open_stat(self.pid)
         self._loop.add_reader(self._ready_fd, self._bound)
         self._watch = self._loop.create_task(self._wait(), name=f"kernel {self.pid}")
 
@@ -91,6 +93,20 @@ class Kernel:
     def ended(self) -> bool:
         """Whether its process is gone."""
         return self._process.exit is not None
+
+    @property
+    def dying(self) -> bool:
+        """Whether it was killed and only its end has not been seen yet: a cell sent to it now would not run."""
+        if self._stat_fd is None:
+            return False
+        try:
+            stat = os.pread(self._stat_fd, 1024, 0)
+        except OSError:
+            return True
+        # proc(5): after the name in brackets come state, ppid, pgrp, ...; flags are the 7th, pending signals the 29th.
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        killed = int(fields[28]) & (1 << (signal.SIGKILL - 1))
+        return bool(killed or int(fields[6]) & _PF_EXITING)
 
     def execute(self, code: str) -> str:
         """Ask for an execution and give the id that messages about it have as parent. Only when `ready`."""
@@ -141,6 +157,9 @@ class Kernel:
     async def _wait(self) -> None:
         how = await self._process.wait()
         self._close_ready_fd()
+        if self._stat_fd is not None:
+            os.close(self._stat_fd)
+            self._stat_fd = None
         if self._channels is not None:
             self._channels.drain()
             self._channels.close()
@@ -153,6 +172,14 @@ class Kernel:
             self._loop.remove_reader(self._ready_fd)
             os.close(self._ready_fd)
             self._ready_fd = -1
+
+
+def _open_stat(pid: int) -> int | None:
+    """Open what the operating system says of a process; None where it says nothing."""
+    try:
+        return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def describe(how: Exit) -> str:

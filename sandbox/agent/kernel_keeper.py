@@ -65,7 +65,9 @@ class KernelKeeper:
     def usable(self) -> Kernel | None:
         """The kernel, when it can take an execution right now."""
         kernel = self._kernel
-        return kernel if kernel is not None and kernel.ready and not self._condemned and not kernel.ended else None
+        if kernel is None or not kernel.ready or self._condemned or kernel.ended or kernel.dying:
+            return None
+        return kernel
 
     @property
     def pid(self) -> int | None:

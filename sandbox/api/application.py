@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from sandbox import __version__
 from sandbox.api.errors import add_error_handlers
@@ -20,7 +21,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
     """Make the application over `services`; `lifespan` starts and stops what is below."""
-    app = FastAPI(
+    # FastAPI with the files of its documentation page served by us: many who host this have no way to a CDN.
+    app = FastAPIOffline(
         title="Workbench",
         version=__version__,
         summary="Python and bash in a persistent sandbox per session.",

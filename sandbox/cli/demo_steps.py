@@ -99,7 +99,7 @@ awk -F, 'NR > 1 { n[$2]++ } END { for (r in n) { print r, n[r]; sum += n[r] }; p
     Step(
         "Print 2 MB: the answer has the beginning, a file has all of it",
         "python",
-        f'line = "all work and no play " * 4\nprint("\\n".join([line[:79]] * {SPILL_BYTES // 80}))',
+        f'line = "the whole of this is in a file; " * 4\nprint("\\n".join([line[:79]] * {SPILL_BYTES // 80}))',
         _spilled,
     ),
     Step(

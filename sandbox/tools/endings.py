@@ -11,6 +11,7 @@ Fate = Literal["kept", "lost"]
 MESSAGE_CHARS: Final = 1_000
 """Characters of an exception's message in the one-line `error`; the traceback has the rest."""
 
+_REPAIR: Final = "Mend it with the bash tool, or delete the session for a fresh sandbox."
 _RETURN_OUTSIDE: Final = "'return' outside function"
 _RETURN_HINT: Final = " (a cell is not a function: end it with an expression, or print the value)"
 
@@ -102,6 +103,9 @@ def _raised(result: CodeResult) -> str:
 def _why_code(result: CodeResult, timeout_s: float) -> str:
     if result.ending is Ending.SANDBOX_GONE:
         return _gone(result.note)
+    if result.ending is Ending.KERNEL_DIED and result.action is Action.NOT_STARTED:
+        why = (result.note or "it did not say why").splitlines()[0].rstrip(".")
+        return f"No Python kernel could be started, so no line of the code ran: {why}. {_REPAIR}"
     if result.ending is Ending.KERNEL_DIED:
         return f"The Python kernel died: {_death(result)}. A new one was started."
     if result.action is Action.NOT_STARTED:

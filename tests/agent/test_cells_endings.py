@@ -192,6 +192,19 @@ async def test_a_kernel_that_dies_between_cells_is_replaced_and_the_next_answer_
     assert (await here.run("1")).note is None
 
 
+async def test_a_cell_sent_right_after_its_kernel_was_killed_runs_on_the_next_one(here: Place) -> None:
+    for _ in range(5):
+        await here.run("before = 1")
+        _, pid, _, _ = here.cells.state()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        result = await here.run("'before' in globals()")
+
+        assert (result.ending, result.value.text) == (Ending.COMPLETED, "False")
+        assert result.note is not None
+        assert "variables are lost" in result.note
+
+
 async def test_a_restart_ends_what_runs_and_gives_a_new_kernel(here: Place) -> None:
     await here.run("lost = 4")
     started = asyncio.Event()

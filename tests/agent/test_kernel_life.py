@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import CallFault
-from sandbox.pipe.messages import Ending, KernelState
+from sandbox.pipe.messages import Action, Ending, KernelState
 from tests.agent.kernels import listed, place
 
 pytestmark = pytest.mark.anyio
@@ -58,8 +58,14 @@ async def test_an_interpreter_that_is_not_there_is_named() -> None:
         assert failed.value.fault == "kernel_start_failed"
         assert "/nowhere/python" in failed.value.message
         assert opened.cells.state()[0] is KernelState.DEAD
-        with pytest.raises(CallFault):
-            await opened.run("1")
+        result = await opened.run("1")
+        assert (result.ending, result.action, result.variables_kept) == (
+            Ending.KERNEL_DIED,
+            Action.NOT_STARTED,
+            False,
+        )
+        assert result.note is not None
+        assert "/nowhere/python" in result.note
 
 
 async def test_a_kernel_that_cannot_start_gives_its_last_words(tmp_path: Path) -> None:
@@ -74,8 +80,7 @@ async def test_a_kernel_that_cannot_start_gives_its_last_words(tmp_path: Path) -
 async def test_a_kernel_that_could_not_start_is_tried_again(tmp_path: Path) -> None:
     python = tmp_path / "python"
     async with place(python=str(python)) as opened:
-        with pytest.raises(CallFault):
-            await opened.run("1")
+        assert (await opened.run("1")).action is Action.NOT_STARTED
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
 

@@ -94,6 +94,16 @@ def test_a_dead_kernel_is_told_with_its_cause(fields: dict[str, object], cause: 
     assert told == (f"The Python kernel died: {cause}. A new one was started. Variables are lost; files are kept.")
 
 
+def test_a_kernel_that_cannot_be_started_is_told_with_its_last_words_and_what_to_do() -> None:
+    note = "the kernel could not be started: it ended at once (exit code 7)\nno module named ipykernel"
+    told = code(Ending.KERNEL_DIED, action=Action.NOT_STARTED, variables_kept=False, note=note)[1]
+    assert told == (
+        "No Python kernel could be started, so no line of the code ran: the kernel could not be started: it ended at "
+        "once (exit code 7). Mend it with the bash tool, or delete the session for a fresh sandbox. "
+        "Variables are lost; files are kept."
+    )
+
+
 def test_a_lost_sandbox_is_told_with_its_cause_and_loses_everything() -> None:
     verdict = judge_code(
         CodeResult(Ending.SANDBOX_GONE, variables_kept=False, files_kept=False, note="it was removed"),
@@ -117,6 +127,11 @@ def test_a_command_over_its_limit_says_that_its_process_group_is_gone() -> None:
     assert told == (
         "Timed out after 300 s: the command and its process group were killed. Variables and files are kept."
     )
+
+
+def test_a_command_that_ended_at_its_interrupt_is_not_called_killed() -> None:
+    told = bash(Ending.INTERRUPTED, action=Action.INTERRUPTED)[1]
+    assert told == "Interrupted on request: the command was interrupted. Variables and files are kept."
 
 
 def test_bash_in_a_lost_sandbox_loses_everything() -> None:
