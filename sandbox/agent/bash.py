@@ -1,6 +1,7 @@
 """Bash calls: each command in a fresh bash in a session of its own, from the home folder."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -22,6 +23,9 @@ _ARGUMENT_MAX_BYTES: Final = 100_000
 
 _OOM_SCORE_ADJ: Final = 500
 """When memory is used up, the machine ends a command rather than the agent."""
+
+_INTERRUPTS: Final = 6
+"""Interrupts that a command gets within its grace, evenly spread."""
 
 Emit = Callable[[Progress], None]
 
@@ -174,14 +178,16 @@ class _Call:
         return in_use
 
     async def _interrupt(self, process: Process, processes: ProcessTable) -> None:
-        """Ask as Ctrl-C would; when the shell does not end in time, kill."""
+        """Ask as Ctrl-C would, more than once; when the shell does not end in time, kill."""
         self._act(Action.INTERRUPTED)
-        process.signal_session(signal.SIGINT)
-        try:
-            async with asyncio.timeout(INTERRUPT_GRACE_S):
-                await process.wait()
-        except TimeoutError:
-            await self._kill(process, processes)
+        for _ in range(_INTERRUPTS):
+            # One that comes while the shell starts a program is lost: the program never sees it, and the shell waits.
+            process.signal_session(signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERRUPT_GRACE_S / _INTERRUPTS):
+                    await process.wait()
+                    return
+        await self._kill(process, processes)
 
     async def _kill(self, process: Process, processes: ProcessTable) -> None:
         """End all of the session: asked to at first, then killed."""
