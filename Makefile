@@ -6,7 +6,7 @@ IMAGE_OPTIONS := $(if $(filter full,$(VARIANT)),--full)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv engine image postgres demo stop test lint bench pins clean
+.PHONY: help venv engine image postgres demo stop test lint bench peers pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,9 +42,12 @@ lint: venv ## check style, types and the direction of imports
 bench: image ## measure speed, as ratios to a raw kernel
 	@$(BIN)/workbench bench
 
+peers: image ## measure beside other published systems (PEERS_ARGS: --quick, --json FILE, --only NAME)
+	@$(BIN)/python -m bench.peers $(PEERS_ARGS)
+
 pins: venv ## renew constraints.txt from pyproject.toml and the image's package lists
 	@$(BIN)/python scripts/pins.py
 
 clean: ## remove the virtual environment and caches; images and data stay
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .cache/peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
