@@ -27,6 +27,9 @@ _OOM_SCORE_ADJ: Final = 500
 _INTERRUPTS: Final = 6
 """Interrupts that a command gets within its grace, evenly spread."""
 
+_SHORT_S: Final = 0.05
+"""Commands that end within this time cost no tasks that wait for a deadline and an interruption."""
+
 Emit = Callable[[Progress], None]
 
 
@@ -219,9 +222,15 @@ class _Call:
 
 async def _first(process: Process, timeout_s: float, interrupted: asyncio.Event) -> Ending:
     """Wait for the end of the shell, the deadline or the interruption; say which came first."""
+    short_s = min(_SHORT_S, timeout_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(short_s):
+            await process.wait()
+    if process.exit is not None:
+        return Ending.COMPLETED
     waits = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(interrupted.wait())]
     try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=timeout_s - short_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()

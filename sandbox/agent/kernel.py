@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 from sandbox.agent.kernel_channels import Channels
 from sandbox.agent.kernel_pipes import KernelPipes
-from sandbox.agent.kernel_wire import Message, Reply, Status, Welcome, execute_request
+from sandbox.agent.kernel_wire import Message, Reply, Status, execute_request
 from sandbox.agent.processes import Exit, Process, ProcessTable
 
-LAUNCHER: Final = Path(__file__).with_name("kernel_start.py")
+LAUNCHER: Final = Path(__file__).with_name("kernel_launch.py")
 OOM_SCORE: Final = 500
 """When memory is used up the machine ends the kernel, not the agent."""
 
@@ -60,7 +60,7 @@ class Kernel:
         self._loop = asyncio.get_running_loop()
         self._channels: Channels | None = None
         self._requests = 0
-        self._welcome = self._warm_reply = self._warm_idle = False
+        self._warm_reply = self._warm_idle = False
         self.ready = False
         folder.mkdir(mode=0o700, parents=True)
         self._ready_fd, ready_end = os.pipe2(os.O_CLOEXEC)
@@ -145,12 +145,10 @@ class Kernel:
             self._owner.kernel_said(self, message)
             return
         content = message.content
-        self._welcome |= isinstance(content, Welcome)
         if message.parent == _WARM_UP:
             self._warm_reply |= isinstance(content, Reply)
             self._warm_idle |= isinstance(content, Status) and content.execution_state == "idle"
-        # Its idle shows that iopub reaches us; the welcome, that it did before anything could be missed.
-        if self._warm_reply and (self._warm_idle or self._welcome):
+        if self._warm_reply and self._warm_idle:
             self.ready = True
             self._owner.kernel_ready(self)
 

@@ -1,21 +1,14 @@
-"""Starts the kernel: run by file path with the user's interpreter, so it imports nothing of ours.
+"""Starts the kernel: run by `kernel_launch.py` with the user's interpreter, so it imports nothing of ours.
 
-    python kernel_start.py FOLDER READY_FD
-
-The kernel's sockets are made in FOLDER (`s-1` shell, `s-2` iopub, `s-3` stdin, `s-4` control). One byte is written to
-READY_FD when they are bound. Text goes straight to file descriptors 1 and 2 and never over iopub, so what children,
-C extensions and threads write is captured the same way as what Python prints.
+Arguments: FOLDER READY_FD. The kernel's sockets are made in FOLDER (`s-1` shell, `s-2` iopub, `s-3` stdin, `s-4`
+control). One byte is written to READY_FD when they are bound. Text goes straight to file descriptors 1 and 2 and never
+over iopub, so what children, C extensions and threads write is captured the same way as what Python prints.
 """
 
 # ipykernel and IPython are only partly annotated.
 # mypy: disable-error-code="no-untyped-call, no-any-return"
 
 from __future__ import annotations
-
-import sys
-
-if __name__ == "__main__" and sys.path[0] == __file__.rpartition("/")[0]:
-    del sys.path[0]  # the agent's folder: its modules must not shadow the user's or a library's
 
 import asyncio
 import contextlib
@@ -26,16 +19,17 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import zmq
-from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from tornado.ioloop import IOLoop
 from traitlets.config import Config
 
 if TYPE_CHECKING:
@@ -47,6 +41,7 @@ IDLE_FLUSH_S = 0.5
 RICH_MAX_CHARS = 64 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 HIGH_FD = 200
+COPY_MAX_BYTES = 64 * 1024
 
 
 class Streams:
@@ -178,13 +173,66 @@ class Shell(ZMQInteractiveShell):
     system = system_piped
 
 
+class Publisher:
+    """The iopub socket as ipykernel uses it, without its thread: a message is sent where it is made.
+
+    Each goes as one frame, its parts on a line each (JSON has no line breaks): what sends is at times interrupted,
+    and half a message would spoil the next.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        # A signal handler of the user's may display something while something is sent.
+        self._sending = threading.RLock()
+
+    def send_multipart(self, parts: list[bytes], **_: Any) -> None:
+        """Send one message. From any thread."""
+        message = b"\n".join(parts)
+        with self._sending:
+            self._socket.send(message, 0, len(message) < COPY_MAX_BYTES)
+
+    def wait_for_subscriber(self) -> None:
+        """Wait until the agent listens: nothing that is said from here on is missed."""
+        self._socket.recv()
+
+    def stop(self) -> None:
+        """Nothing to stop: there is no thread."""
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class NoThread:
+    """Stands where ipykernel has a thread for a channel: the main thread's loop serves the channel.
+
+    Two hops from thread to thread are a fifth of what a short cell takes.
+    """
+
+    parent_thread = threading.main_thread()
+
+    def __init__(self) -> None:
+        self.io_loop = IOLoop.current()
+
+    def __bool__(self) -> bool:
+        """There is none."""
+        return False
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+
 class StreamKernel(IPythonKernel):
     """The kernel of a sandbox: sends no text, survives what user code does to its streams."""
 
     _execute_sleep = 0
+    _supports_kernel_subshells = False
     shell_class = Shell
     streams: Streams
     _process_id = os.getpid()
+
+    def _publish_execute_input(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: the agent knows what it sent."""
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run a cell between a clean beginning and a flushed end."""
@@ -220,6 +268,8 @@ class StreamKernel(IPythonKernel):
 class StreamKernelApp(IPKernelApp):
     """The application around it, without connection file, heartbeat, history and configuration files."""
 
+    blocking_class = None  # a client, which would have to be imported
+
     def init_connection_file(self) -> None:
         """Nothing to do: the sockets' places are given."""
 
@@ -235,16 +285,22 @@ class StreamKernelApp(IPKernelApp):
     def init_heartbeat(self) -> None:
         """Nothing to do: the agent is the parent and is told when the process ends."""
 
+    def init_control(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Bind the control channel, which the agent does not use, without a thread for it or for subshells."""
+        self.control_socket = context.socket(zmq.ROUTER)
+        self.control_port = self._bind_socket(self.control_socket, self.control_port)
+        self.debugpy_socket = context.socket(zmq.STREAM)
+        self.debug_shell_socket = context.socket(zmq.DEALER)
+        self.control_thread = self.shell_channel_thread = NoThread()
+
     def init_iopub(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Bind iopub without a bound on its queue: a message that is dropped could be the end of a cell."""
-        self.iopub_socket = context.socket(zmq.XPUB)
-        self.iopub_socket.linger = 1000
-        self.iopub_socket.sndhwm = 0
-        self.iopub_port = self._bind_socket(self.iopub_socket, self.iopub_port)
+        socket = context.socket(zmq.XPUB)
+        socket.linger = 1000
+        socket.sndhwm = 0
+        self.iopub_port = self._bind_socket(socket, self.iopub_port)
         self.configure_tornado_logger()
-        self.iopub_thread = IOPubThread(self.iopub_socket, pipe=False, session=self.session)
-        self.iopub_thread.start()
-        self.iopub_socket = self.iopub_thread.background_socket
+        self.iopub_socket = self.iopub_thread = Publisher(socket)
 
 
 def bound_rich_data(message: dict[str, Any]) -> dict[str, Any]:
@@ -304,8 +360,5 @@ def main() -> None:
     del sys.modules["debugpy"], sys.modules["debugpy.server"]
     os.write(ready_fd, b"1")
     os.close(ready_fd)
+    app.iopub_thread.wait_for_subscriber()
     app.start()
-
-
-if __name__ == "__main__":
-    main()

@@ -69,11 +69,7 @@ class Stream(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class Welcome(msgspec.Struct, frozen=True):
-    """The subscription to iopub has arrived at the kernel: nothing is missed from here on."""
-
-
-Content: TypeAlias = Status | Reply | Raised | Display | UpdateDisplay | Clear | Stream | Welcome
+Content: TypeAlias = Status | Reply | Raised | Display | UpdateDisplay | Clear | Stream
 
 _CONTENTS: Final[dict[str, msgspec.json.Decoder[Content]]] = {
     "status": msgspec.json.Decoder(Status),
@@ -84,7 +80,6 @@ _CONTENTS: Final[dict[str, msgspec.json.Decoder[Content]]] = {
     "update_display_data": msgspec.json.Decoder(UpdateDisplay),
     "clear_output": msgspec.json.Decoder(Clear),
     "stream": msgspec.json.Decoder(Stream),
-    "iopub_welcome": msgspec.json.Decoder(Welcome),
 }
 
 
@@ -104,10 +99,13 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def decode(frames: list[bytes]) -> Message | None:
-    """Read one message from its frames; None when it is of no interest or not understood.
+    """Read one message from its frames, or from one frame that has them on a line each (so our kernel publishes).
 
-    An `execute_reply` that does not parse still is one: without it an execution would never end.
+    None when it is of no interest or not understood. An `execute_reply` that does not parse still is one: without it
+    an execution would never end.
     """
+    if len(frames) == 1:
+        frames = frames[0].split(b"\n")
     try:
         start = frames.index(DELIMITER) + 2
         header, parent, _, content = frames[start : start + 4]

@@ -32,7 +32,9 @@ class SpillNames:
         """Give a name that nothing has; it is not given out again unless it is given back."""
         while True:
             prefix = f"{kind}_{self._next(kind)}"
-            if not any(os.path.lexists(self._folder / f"{prefix}_{stream}.txt") for stream in _STREAMS):
+            # Strings: to join a Path costs as much as to look.
+            stem = f"{self._folder}/{prefix}"
+            if not any(os.path.lexists(f"{stem}_{stream}.txt") for stream in _STREAMS):
                 return prefix
 
     def give_back(self, prefix: str) -> None:

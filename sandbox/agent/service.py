@@ -1,6 +1,7 @@
 """Which part of the agent answers which method."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Final
 
@@ -134,4 +135,5 @@ class Service:
             python=self._python,
             home=str(self._home),
             files=str(self._folder),
+            open_files=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - no object for each is needed
         )

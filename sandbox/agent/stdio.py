@@ -20,6 +20,7 @@ class StdioStream:
         self._write_fd = write_fd
         self._queue = bytearray()
         self._writing = False
+        self._due = False
         self._short = asyncio.Event()
         self._short.set()
         self.ended = asyncio.Event()
@@ -32,12 +33,21 @@ class StdioStream:
         asyncio.get_running_loop().add_reader(self._read_fd, self._read)
 
     def write(self, data: bytes) -> None:
-        """Queue bytes, and send at once what goes. Does nothing once the stream has ended."""
+        """Queue bytes. Does nothing once the stream has ended.
+
+        What is written in one turn of the event loop goes out together: each time the other end is woken costs it
+        more than to read.
+        """
         if self.ended.is_set():
             return
         self._queue += data
-        if not self._writing:
+        if self._writing:
+            return
+        if len(self._queue) > _SHORT_BYTES:
             self._send()
+        elif not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._send)
 
     async def drain(self) -> None:
         """Wait until the send queue is short, or the stream has ended."""
@@ -67,6 +77,9 @@ class StdioStream:
             self.close()
 
     def _send(self) -> None:
+        self._due = False
+        if self.ended.is_set():
+            return
         try:
             while self._queue:
                 del self._queue[: os.write(self._write_fd, self._queue)]

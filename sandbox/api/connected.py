@@ -1,15 +1,17 @@
 """Work that goes on only as long as its client is there."""
 
+import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 from fastapi import Request
 from starlette.types import Receive
 
-from sandbox.errors import WorkbenchError
-
 _ResultT = TypeVar("_ResultT")
+
+_SHORT_S: Final = 0.05
+"""Work that is done within this time costs no task that watches the connection."""
 
 
 class ClientLeft(Exception):
@@ -21,21 +23,21 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _ResultT])
 
     Raises:
         ClientLeft: it was cancelled for that.
-        WorkbenchError: as `work` does.
+        Exception: as `work` does.
     """
-    outcome: list[_ResultT | WorkbenchError] = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(_cancel_at_disconnect, request.receive, group.cancel_scope)
+    watches: list[asyncio.Task[None]] = []
+    with anyio.CancelScope() as scope:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(
+            _SHORT_S, lambda: watches.append(loop.create_task(_cancel_at_disconnect(request.receive, scope)))
+        )
         try:
-            outcome.append(await work)
-        except WorkbenchError as error:
-            outcome.append(error)  # raised outside the group, which would wrap it
-        group.cancel_scope.cancel()
-    if not outcome:
-        raise ClientLeft
-    if isinstance(outcome[0], WorkbenchError):
-        raise outcome[0]
-    return outcome[0]
+            return await work
+        finally:
+            timer.cancel()
+            for watch in watches:
+                watch.cancel()
+    raise ClientLeft
 
 
 async def _cancel_at_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

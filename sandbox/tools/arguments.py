@@ -1,5 +1,6 @@
 """From a JSON object to a typed struct, with every bad field named and not only the first."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 Check = Callable[[Any], str | None]
 """Looks at a value of the right type: why it cannot be taken, None when it can."""
 
+_SHOWN_BELOW: Final = 1e15
 _JSON_WORDS: Final = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
 _TYPE_IN_TICKS: Final = re.compile(r"`([^`]*)`")
 
@@ -31,13 +33,19 @@ def read_arguments(
         raise invalid([FieldError(at.rstrip(".") or "body", "Expected object")])
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
-    for field in msgspec.structs.fields(wanted):
+    for field in _fields(wanted):
         reason = _read_field(arguments, field, checks.get(field.encode_name), values)
         if reason is not None:
             errors.append(FieldError(f"{at}{field.encode_name}", reason))
     if errors:
         raise invalid(errors)
     return wanted(**values)
+
+
+@functools.cache
+def _fields(wanted: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Give the fields of a struct; msgspec looks its annotations up anew each time it is asked."""
+    return msgspec.structs.fields(wanted)
 
 
 def _read_field(
@@ -63,7 +71,9 @@ def seconds_within(highest_s: float) -> Check:
     def check(value: float) -> str | None:
         if TIMEOUT_MIN_S <= value <= highest_s:
             return None
-        return f"Must be between {TIMEOUT_MIN_S} and {highest_s:g} seconds, got {value:g}"
+        # A whole number of a body has any number of digits: too many for a float, and for a message.
+        got = f"{value:g}" if abs(value) < _SHOWN_BELOW else "a number of many digits"
+        return f"Must be between {TIMEOUT_MIN_S} and {highest_s:g} seconds, got {got}"
 
     return check
 

@@ -146,7 +146,7 @@ async def test_it_says_nothing_before_a_sync_and_the_hello_first(short_folder: P
     await asyncio.wait_for(came.wait(), DEADLINE_S)
     hello = framing.decode(bytes(said).split(b"\n")[0])
     assert isinstance(hello, Synced)
-    assert (hello.nonce, hello.version, hello.running) == ("nonce", PROTOCOL_VERSION, ())
+    assert (hello.nonce, hello.version, hello.survivors) == ("nonce", PROTOCOL_VERSION, ())
     link.close()
     await stop(agent)
 

@@ -122,3 +122,23 @@ async def test_execution_counts_go_up_and_begin_again_with_a_new_kernel(here: Pl
     first, second = await asyncio.gather(here.run("1"), here.run("2"))
 
     assert (first.execution_count, second.execution_count) == (1, 2)
+
+
+async def test_user_code_finds_the_whole_of_a_package_that_the_kernel_imports_in_part(here: Place) -> None:
+    taken = await here.value(
+        "import jupyter_client, jupyter_client.session\n"
+        "from jupyter_client import BlockingKernelClient, KernelManager\n"
+        "[jupyter_client.KernelManager is KernelManager, jupyter_client.session.Session.__name__,"
+        " isinstance(jupyter_client.__version__, str)]"
+    )
+    assert taken == "[True, 'Session', True]"
+
+
+async def test_a_thread_displays_beside_the_cell(here: Place) -> None:
+    result = await here.run(
+        "import threading\nfrom IPython.display import display\n"
+        "threads = [threading.Thread(target=display, args=(number,)) for number in range(20)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()"
+    )
+    assert sorted(map(int, result.value.text.split())) == list(range(20))

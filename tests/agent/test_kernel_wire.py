@@ -12,7 +12,6 @@ from sandbox.agent.kernel_wire import (
     Reply,
     Status,
     UpdateDisplay,
-    Welcome,
     decode,
     execute_request,
 )
@@ -27,8 +26,9 @@ def test_a_status_names_the_request_that_it_is_about() -> None:
     assert decode(frames("status", b'{"execution_state": "idle"}')) == Message("request", Status("idle"))
 
 
-def test_a_welcome_has_no_parent() -> None:
-    assert decode(frames("iopub_welcome", b'{"subscription": ""}', parent=b"{}")) == Message("", Welcome())
+def test_a_message_in_one_frame_has_its_parts_on_a_line_each() -> None:
+    one = b"\n".join(frames("status", b'{"execution_state": "idle"}'))
+    assert decode([one]) == Message("request", Status("idle"))
 
 
 @pytest.mark.parametrize("kind", ["display_data", "execute_result"])
