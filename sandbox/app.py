@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import environ
 
 import structlog
@@ -16,19 +16,23 @@ from pydantic import SecretStr
 
 from sandbox import __version__
 from sandbox.api.application import make_api
+from sandbox.api.http_protocol import bounded_http
 from sandbox.api.keys import KeyRing, make_key
 from sandbox.api.services import Services
-from sandbox.config import RuntimeName, Settings, check_exposure
+from sandbox.config import OnShutdown, RuntimeName, Settings, check_exposure
 from sandbox.errors import ConfigurationError, WorkbenchError
 from sandbox.kept import load_or_make
 from sandbox.logs import configure_logging
 from sandbox.metrics import Metrics
+from sandbox.pipe.traffic import Traffic
 from sandbox.runtimes.base import Runtime
 from sandbox.runtimes.docker import DockerRuntime
 from sandbox.runtimes.docker_address import engine_address
+from sandbox.runtimes.docker_engine import OnCall
 from sandbox.runtimes.process import ProcessRuntime
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
+from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
 from sandbox.tools.base import TimeLimits
 from sandbox.tools.registry import Toolbox, make_toolbox
@@ -40,6 +44,9 @@ Say = Callable[[str], None]
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that it is they who close them and never in the middle."""
+
+_LAST_ANSWERS_S = 3
+"""After the grace of a shutdown: for requests to be answered that hear only then that they wait in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,8 @@ def build(settings: Settings) -> Workbench:
     check_exposure(settings)
     keys, made_key = _keys(settings)
     metrics = Metrics()
-    runtime = make_runtime(settings)
+    traffic = Traffic()
+    runtime = make_runtime(settings, on_call=metrics.engine_call, traffic=traffic)
     store = SqlStore(_database_url(settings))
     manager = SessionManager(
         runtime,
@@ -86,12 +94,33 @@ def build(settings: Settings) -> Workbench:
         installation=installation_of(settings),
         limits=SessionLimits(
             pool_size=settings.pool_size,
+            pool_sizes=settings.pool_sizes,
+            pool_max_age_s=settings.pool_max_age_s,
+            pool_check_s=settings.pool_check_s,
+            max_sandboxes=settings.max_sandboxes,
+            max_memory_bytes=settings.max_memory_bytes,
+            starts_at_once=settings.starts_at_once,
+            admission_queue=settings.admission_queue,
+            admission_wait_s=settings.admission_wait_s,
             boot_deadline_s=settings.boot_timeout_s,
             shutdown_grace_s=float(settings.shutdown_grace_s),
+            keep_sandboxes=settings.on_shutdown is OnShutdown.KEEP and settings.runtime is not RuntimeName.PROCESS,
+            call_deadline_s=settings.engine_timeout_s,
+            silence_s=settings.agent_silence_s,
+            probe_s=settings.agent_silence_s,
+            idle=_idle_rules(settings),
+            idle_of=_idle_rules_by_owner(settings),
         ),
         observer=metrics,
     )
-    metrics.watch("session_sandboxes", "Sessions that have a sandbox now.", lambda: manager.sandboxes)
+    metrics.watch_by("sandboxes", "Sandboxes of sessions by state.", "state", lambda: manager.states)
+    admission = manager.supply.admission
+    metrics.watch("admission_waiting", "Requests that wait for room for a sandbox.", lambda: admission.waiting)
+    metrics.watch("admission_starting", "Sandboxes that start now, the pool's too.", lambda: admission.starting)
+    metrics.watch_count("admission_refused", "Requests refused for want of room.", lambda: admission.refused)
+    metrics.watch("executions_running", "Executions that have not ended.", lambda: manager.running)
+    metrics.watch_count("pipe_received_bytes", "Bytes from agents (docker runtime).", lambda: traffic.received)
+    metrics.watch_count("pipe_sent_bytes", "Bytes to agents (docker runtime).", lambda: traffic.sent)
     toolbox = make_toolbox(
         manager,
         workbench=TimeLimits(
@@ -99,6 +128,7 @@ def build(settings: Settings) -> Workbench:
         ),
         bash=TimeLimits(settings.bash_timeout_default_s, settings.bash_timeout_max_s),
         strict_schema=settings.strict_schema,
+        on_stage=metrics.stage,
     )
     return Workbench(settings, runtime, store, manager, toolbox, metrics, keys, made_key)
 
@@ -127,6 +157,7 @@ def create_app(workbench: Workbench, *, started: Callable[[], None] | None = Non
         metrics=workbench.metrics,
         checks={"engine": workbench.runtime.check, "store": workbench.store.check},
         max_body_bytes=workbench.settings.max_body_bytes,
+        request_timeout_s=workbench.settings.request_timeout_s,
     )
     return make_api(services, lifespan)
 
@@ -146,7 +177,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded_http(settings.request_timeout_s),
             loop="auto",
             lifespan="on",
             log_config=None,
@@ -154,7 +185,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=settings.shutdown_grace_s,
+            timeout_graceful_shutdown=settings.shutdown_grace_s + _LAST_ANSWERS_S,
         ),
         workbench.manager,
     )
@@ -164,7 +195,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
         raise workbench.start_failures[0]
 
 
-def make_runtime(settings: Settings) -> Runtime:
+def make_runtime(settings: Settings, *, on_call: OnCall | None = None, traffic: Traffic | None = None) -> Runtime:
     """Make the driver that the settings name.
 
     Raises:
@@ -173,7 +204,31 @@ def make_runtime(settings: Settings) -> Runtime:
     if settings.runtime is RuntimeName.PROCESS:
         return ProcessRuntime(unsafe=settings.unsafe, on_log=_log_agent)
     address = engine_address(environ, url=settings.docker_host)
-    return DockerRuntime(image=settings.image, address=address, on_log=_log_agent)
+    return DockerRuntime(
+        image=settings.image,
+        address=address,
+        on_log=_log_agent,
+        on_call=on_call,
+        traffic=traffic,
+        timeout_s=settings.engine_timeout_s,
+    )
+
+
+def _idle_rules(settings: Settings) -> IdleRules:
+    return IdleRules(
+        pause_after_s=settings.pause_after_s,
+        stop_after_s=settings.stop_after_s,
+        remove_after_s=settings.remove_after_s,
+        background_jobs_keep_awake=settings.background_jobs_keep_awake,
+    )
+
+
+def _idle_rules_by_owner(settings: Settings) -> dict[str, IdleRules]:
+    common = _idle_rules(settings)
+    return {
+        owner: replace(common, **overrides.model_dump(exclude_none=True))
+        for owner, overrides in settings.key_overrides.items()
+    }
 
 
 def installation_of(settings: Settings) -> str:

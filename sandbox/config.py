@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -27,6 +27,7 @@ from sandbox.errors import ConfigurationError
 from sandbox.limits import (
     BASH_TIMEOUT_DEFAULT_S,
     BASH_TIMEOUT_MAX_S,
+    CALL_SLACK_S,
     MIB,
     READY_TIMEOUT_S,
     WORKBENCH_TIMEOUT_DEFAULT_S,
@@ -36,6 +37,13 @@ from sandbox.limits import (
 ENV_PREFIX: Final = "WORKBENCH_"
 CONFIG_VARIABLE: Final = "WORKBENCH_CONFIG"
 CONFIG_FILE: Final = "workbench.toml"
+
+
+class OnShutdown(StrEnum):
+    """What becomes of sessions' sandboxes when the controller stops."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
 
 
 class RuntimeName(StrEnum):
@@ -54,6 +62,17 @@ def _default_data_dir() -> Path:
 def _shown(text: str) -> dict[str, Any]:
     """How a computed default is written in the documentation."""
     return {"shown": text}
+
+
+class IdleOverrides(BaseModel):
+    """What holds for the sandboxes of one API key instead of the settings of the same name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pause_after_s: float | None = Field(None, ge=0)
+    stop_after_s: float | None = Field(None, ge=0)
+    remove_after_s: float | None = Field(None, ge=0)
+    background_jobs_keep_awake: bool | None = None
 
 
 class Settings(BaseSettings):
@@ -103,8 +122,55 @@ class Settings(BaseSettings):
         json_schema_extra=_shown("made once, kept in `data_dir`"),
     )
     pool_size: int = Field(2, ge=0, le=100, description="Sandboxes kept booted, with a warm kernel, for new sessions.")
+    pool_sizes: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(
+        default_factory=dict,
+        description="The same for `medium`, `large` and `xlarge`: a TOML table, JSON in the environment.",
+        json_schema_extra=_shown("none"),
+    )
+    pool_max_age_s: float = Field(3600, gt=0, description="Seconds after which an unused one of these is replaced.")
+    pool_check_s: float = Field(60, gt=0, description="Seconds between looks at whether they are well.")
+    max_sandboxes: int = Field(64, ge=1, description="Sandboxes that there may be at once, unused ones among them.")
+    max_memory_bytes: int | None = Field(
+        None, ge=1, description="Bytes that the memory limits of all sandboxes may add up to."
+    )
+    starts_at_once: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2),
+        ge=1,
+        description="Sandboxes that may start at the same time.",
+        json_schema_extra=_shown("processors, at least 2"),
+    )
+    admission_queue: int = Field(
+        64, ge=0, description="Requests that may wait for a new sandbox; others are refused with 503."
+    )
+    admission_wait_s: float = Field(30, gt=0, description="Seconds that each of them waits before it is refused.")
     boot_timeout_s: float = Field(
         READY_TIMEOUT_S, gt=0, description="Seconds that a sandbox may take until its kernel is ready."
+    )
+    engine_timeout_s: float = Field(
+        30, gt=0, description="Seconds that one call to the engine may take, and that a cut pipe is tried again."
+    )
+    agent_silence_s: float = Field(
+        CALL_SLACK_S, gt=0, description="Seconds of silence, past its own deadline, until an agent is taken for dead."
+    )
+    pause_after_s: float = Field(
+        60, ge=0, description="Idle seconds after which a sandbox is frozen: no processor time, nothing lost; 0: never."
+    )
+    stop_after_s: float = Field(
+        1800, ge=0, description="Idle seconds after which a sandbox is stopped: files kept, variables lost; 0: never."
+    )
+    remove_after_s: float = Field(
+        86_400, ge=0, description="Idle seconds after which a sandbox is removed with its files; 0: never."
+    )
+    background_jobs_keep_awake: bool = Field(
+        True, description="Whether a sandbox in which background jobs of bash run counts as used."
+    )
+    key_overrides: dict[str, IdleOverrides] = Field(
+        default_factory=dict,
+        description=(
+            "Other values of the four settings above, by owner id (`workbench doctor` shows those of the configured "
+            "keys): a TOML table `[key_overrides.own_...]`, JSON in the environment."
+        ),
+        json_schema_extra=_shown("none"),
     )
     queue_timeout_s: float = Field(
         900, gt=0, description="Seconds that an execution may wait for earlier ones of its session."
@@ -122,6 +188,9 @@ class Settings(BaseSettings):
         BASH_TIMEOUT_MAX_S, ge=1, description="Highest time limit that a request for bash may name."
     )
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest request body that is accepted.")
+    request_timeout_s: float = Field(
+        60, gt=0, description="Seconds in which the head of a request, and then its body, have to come."
+    )
     strict_schema: bool = Field(
         False, description="Leave `exit_code`, `artifacts` and `execution` out of answers' `data`."
     )
@@ -131,6 +200,14 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="Form of log lines on standard error.")
     shutdown_grace_s: int = Field(
         10, ge=0, description="Seconds that open requests may take to end when the server stops."
+    )
+
+    on_shutdown: OnShutdown = Field(
+        OnShutdown.KEEP,
+        description=(
+            "What becomes of sessions' sandboxes when the server stops: `keep` leaves them, and what runs in them, to "
+            "the next start; `remove` interrupts and removes all. The `process` runtime always removes."
+        ),
     )
 
     @field_validator("api_keys", mode="before")
@@ -146,6 +223,14 @@ class Settings(BaseSettings):
         if any(len(key.get_secret_value()) < 8 for key in keys):
             raise ValueError("an API key has to have at least 8 characters")
         return keys
+
+    @field_validator("pool_sizes")
+    @classmethod
+    def _pool_sizes_are_others(cls, sizes: dict[str, int]) -> dict[str, int]:
+        others = {"medium", "large", "xlarge"}
+        if unknown := sorted(sizes.keys() - others):
+            raise ValueError(f"no such size: {', '.join(unknown)}; there are {', '.join(sorted(others))}")
+        return sizes
 
     @model_validator(mode="after")
     def _defaults_are_under_their_ceilings(self) -> "Settings":

@@ -8,9 +8,11 @@
     │   ├── NotFound               404  no such thing for this key
     │   ├── MethodNotAllowed       405
     │   ├── Conflict               409
+    │   ├── RequestTooSlow         408  the body did not come in time
     │   ├── PayloadTooLarge        413
     │   └── InvalidArguments       422  `errors` lists every bad field
     ├── Overloaded                 503  come back after `retry_after_s`
+    ├── ExecutionGoesOn            503  the controller stops, the execution does not; the next one has its result
     ├── RuntimeFault               503  the place where code runs
     │   ├── EngineUnavailable           the engine does not answer
     │   ├── ImageMissing                the sandbox image is not there
@@ -98,6 +100,12 @@ class PayloadTooLarge(RequestError):
     slug, code, status = "Request_TooLarge", 1107, 413
 
 
+class RequestTooSlow(RequestError):
+    """The body did not come in time."""
+
+    slug, code, status = "Request_TooSlow", 1110, 408
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One bad field: `path` as in `arguments.timeout`, `reason` in words."""
@@ -124,6 +132,12 @@ class Overloaded(WorkbenchError):
     def __init__(self, message: str, *, retry_after_s: int = 5, suggested_fix: str | None = None) -> None:
         super().__init__(message, suggested_fix=suggested_fix)
         self.retry_after_s = retry_after_s
+
+
+class ExecutionGoesOn(WorkbenchError):
+    """The controller stops and leaves an execution running in its sandbox; the next controller has its result."""
+
+    slug, code, status = "Execution_GoesOn", 1201, 503
 
 
 class RuntimeFault(WorkbenchError):

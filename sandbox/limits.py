@@ -62,6 +62,12 @@ CALLS_PENDING_MAX: Final = 256
 ENDINGS_KEPT_MAX: Final = 256
 """Endings that are kept for a controller that has not acknowledged them."""
 
+REPLAY_CALL_BYTES: Final = 2 * LIVE_CHARS
+"""Events of one execution that are kept to be said again to a controller that was not there, as lines of the pipe."""
+
+REPLAY_BYTES: Final = 8 * REPLAY_CALL_BYTES
+"""The same for all executions of a sandbox together."""
+
 SOURCE_INLINE_BYTES: Final = 512 * KIB
 """Code or a command up to this size travels inside its call; a larger one is written to a file first."""
 

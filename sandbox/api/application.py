@@ -33,7 +33,7 @@ def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
     add_error_handlers(app)
     for router in (execute_routes(), session_routes(), execution_routes(), operations_routes()):
         app.include_router(router)
-    app.add_middleware(BodyLimit, max_bytes=services.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=services.max_body_bytes, seconds=services.request_timeout_s)
     app.add_middleware(RequestContext, metrics=services.metrics)
     add_documentation(app, services.toolbox)
     return app

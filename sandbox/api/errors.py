@@ -92,6 +92,7 @@ def request_id_of(request: Request) -> str:
 
 
 def _respond(request: Request, error: WorkbenchError) -> Response:
+    request.scope["state"]["slug"] = error.slug  # for log and metrics, which the outermost layer writes
     return error_response(error, request_id_of(request), request.url.path)
 
 

@@ -1,5 +1,6 @@
 """The direct road of the Composio face: run one meta tool by its slug."""
 
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -54,9 +55,13 @@ async def execute_tool(slug: str, request: Request, owner: Owner, services: Give
     """
     tool = services.toolbox.find(slug)
     body = await read_object(request)
+    services.metrics.stage("read", perf_counter() - request.scope["state"]["begun"])
     caller = Caller(owner, optional_text(body, "user_id"))
     arguments = body.get("arguments")
     result = await while_connected(request, tool.run(caller, {} if arguments is None else arguments))
-    return json_response(
+    began = perf_counter()
+    answer = json_response(
         ExecuteAnswer(data=result.data, error=result.error, successful=result.successful, log_id=result.log_id)
     )
+    services.metrics.stage("encode", perf_counter() - began)
+    return answer

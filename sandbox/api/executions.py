@@ -1,5 +1,7 @@
 """Executions of the /v1 face: start one without waiting, ask how it is, follow it live."""
 
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from sandbox.api.events import event_stream
 from sandbox.api.services import Given, Owner, Services
 from sandbox.api.wire import json_response, read_object
 from sandbox.errors import FieldError
+from sandbox.metrics import Metrics
 from sandbox.sessions.execution import Execution, Kind
 from sandbox.tools.arguments import invalid, read_arguments
 from sandbox.tools.base import Asked, Caller
@@ -116,10 +119,21 @@ async def events(
         return execution_item(execution, services, request)
 
     return StreamingResponse(
-        event_stream(execution, seen, ended),
+        _counted(event_stream(execution, seen, ended), services.metrics),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
+
+
+async def _counted(stream: AsyncGenerator[bytes, None], metrics: Metrics) -> AsyncIterator[bytes]:
+    """Give the stream, whose client counts as a follower for as long as it is read."""
+    metrics.followers(1)
+    try:
+        async with contextlib.aclosing(stream):
+            async for piece in stream:
+                yield piece
+    finally:
+        metrics.followers(-1)
 
 
 def execution_item(execution: Execution, services: Services, request: Request) -> ExecutionItem:

@@ -10,13 +10,15 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.api.errors import error_response, internal_error
-from sandbox.errors import PayloadTooLarge
+from sandbox.errors import InternalError, PayloadTooLarge, RequestTooSlow
 from sandbox.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DISCARD_S: Final = 10.0
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""Those that are told apart in log and metrics: a client may send any word as a method."""
 
 
 class RequestContext:
@@ -35,10 +37,11 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
         status = 0
-        begun = time.perf_counter()
+        state["begun"] = begun = time.perf_counter()
 
         async def send_named(message: Message) -> None:
             nonlocal status
@@ -52,6 +55,7 @@ class RequestContext:
                 await self._app(scope, receive, send_named)
             except Exception:
                 log.exception("a defect ended a request")
+                state["slug"] = InternalError.slug
                 if status == 0:
                     response = error_response(internal_error(), request_id, scope["path"])
                     await response(scope, receive, send_named)
@@ -61,16 +65,22 @@ class RequestContext:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log; status 0 is a client that left before its answer."""
         route = getattr(scope.get("route"), "path", "(none)")
-        self._metrics.request(route, scope["method"], status, seconds)
-        log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 2))
+        method = scope["method"] if scope["method"] in _METHODS else "(other)"
+        self._metrics.request(route, method, status, seconds)
+        fault = {}
+        if (slug := scope["state"].get("slug")) is not None:
+            self._metrics.fault("http", slug)
+            fault["slug"] = slug
+        log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 2), **fault)
 
 
 class BodyLimit:
-    """Refuses bodies over `max_bytes`, by their announced length or as they come."""
+    """Refuses bodies over `max_bytes`, by their announced length or as they come, and those not there in `seconds`."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -81,7 +91,9 @@ class BodyLimit:
         if announced.isdigit() and int(announced) > self._max_bytes:
             if not _header(scope, b"expect"):
                 await self._discard(receive)
-            response = error_response(self._too_large(), scope["state"]["request_id"], scope["path"])
+            error = self._too_large()
+            scope["state"]["slug"] = error.slug
+            response = error_response(error, scope["state"]["request_id"], scope["path"])
             response.headers["connection"] = "close"
             await response(scope, receive, send)
             return
@@ -89,17 +101,32 @@ class BodyLimit:
 
     def _counted(self, receive: Receive) -> Receive:
         taken = 0
+        whole = False
+        late_at = anyio.current_time() + self._seconds
 
         async def receive_counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:  # what comes now is the client's leaving, some time
+                return await receive()
+            try:
+                with anyio.fail_after(late_at - anyio.current_time()):
+                    message = await receive()
+            except TimeoutError:
+                raise self._too_slow() from None
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body")
             if taken > self._max_bytes:
                 await self._discard(receive)
                 raise self._too_large()
             return message
 
         return receive_counted
+
+    def _too_slow(self) -> RequestTooSlow:
+        return RequestTooSlow(
+            f"The body was not there after {self._seconds:g} s",
+            suggested_fix="Send faster or less, or raise the setting request_timeout_s.",
+        )
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(

@@ -24,6 +24,7 @@ class Services:
     metrics: Metrics
     checks: dict[str, Check]
     max_body_bytes: int
+    request_timeout_s: float
 
 
 async def _services_of(request: Request) -> Services:

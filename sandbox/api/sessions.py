@@ -39,12 +39,16 @@ class KernelItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SandboxItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's sandbox. `age_s`: seconds since it was made."""
+    """A session's sandbox. `age_s`: seconds since it was made or started again.
+
+    `state`: `live`, `paused` (goes on where it was) or `stopped` (files kept); `status`: null unless it is live.
+    """
 
     sandbox_id_suffix: str
     size: str
+    state: str
     age_s: float
-    status: KernelItem
+    status: KernelItem | None
 
 
 class SessionDetail(SessionItem, frozen=True, kw_only=True):
@@ -140,8 +144,9 @@ def _sandbox_item(status: SandboxStatus) -> SandboxItem:
     return SandboxItem(
         sandbox_id_suffix=status.suffix,
         size=status.size,
+        state=status.state,
         age_s=round(status.age_s, 3),
-        status=_kernel_item(status.agent),
+        status=_kernel_item(status.agent) if status.agent is not None else None,
     )
 
 

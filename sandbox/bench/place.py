@@ -95,6 +95,7 @@ class Place:
             "unsafe": str(found.unsafe).lower(),
             "image": found.image,
             "log_level": "warning",
+            "on_shutdown": "remove",
         }
         environment = {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
         self._child = background.start(self._state, [], environment)

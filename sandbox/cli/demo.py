@@ -60,7 +60,7 @@ def _make_ready(found: "Settings", arguments: list[str]) -> bool:
     from sandbox import background  # noqa: PLC0415
     from sandbox.cli.image import ensure_image  # noqa: PLC0415
     from sandbox.client import Client  # noqa: PLC0415
-    from sandbox.config import RuntimeName  # noqa: PLC0415
+    from sandbox.config import ENV_PREFIX, RuntimeName  # noqa: PLC0415
 
     state = background.State(found.data_dir)
     with Client(found.url, "") as client:  # readiness asks for no key, and there may be none yet
@@ -70,7 +70,8 @@ def _make_ready(found: "Settings", arguments: list[str]) -> bool:
             if found.runtime is RuntimeName.DOCKER:
                 typer.echo(ensure_image(found), err=True)
             _keep_key(found)
-            background.start(state, arguments)
+            # `--stop` is to leave nothing behind.
+            background.start(state, arguments, {f"{ENV_PREFIX}ON_SHUTDOWN": "remove"})
             started = True
         else:
             started = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox.config import RuntimeName, Settings
 from sandbox.doctor.engine import DISK_MIN_BYTES, engine_findings
 from sandbox.doctor.finding import Begin, Finding, Outcome, Show
+from sandbox.doctor.keys import owners
 from sandbox.doctor.trial import conforms, try_sandbox
 from sandbox.engine_client import as_built
 from sandbox.errors import WorkbenchError
@@ -29,6 +30,7 @@ async def examine(settings: Settings, *, quick: bool, show: Show, begin: Begin) 
     """Run all checks, telling each finding as it is there. `quick` leaves out the conformance list."""
     show(_python())
     show(_data_folder(settings.data_dir))
+    show(owners(settings))
     if settings.runtime is RuntimeName.PROCESS:
         await _examine_process(settings, quick=quick, show=show, begin=begin)
     else:

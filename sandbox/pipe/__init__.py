@@ -1,5 +1,6 @@
 """The pipe: one duplex byte stream between controller and agent, and the protocol on it.
 
-Read in this order: `messages` (what is said), `framing` (how it becomes lines), `caller` (the side that
-asks), `answerer` (the side that serves), `peer` (both on one stream, with sync). No transport in here.
+Read in this order: `messages` (what is said), `framing` (how it becomes lines), `peer` (the controller's side, with
+`pending`: a call it waits for), `answerer` (the agent's side, with `ledger` and `replay`: what it remembers for a
+controller that was not there), `window` (bulk data). No transport in here: `link` is what one has to offer.
 """

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
 from typing import Protocol
 
 from sandbox.errors import CallFault, PipeViolation
@@ -20,6 +21,8 @@ from sandbox.pipe.messages import (
     Event,
     Fault,
     Frame,
+    Join,
+    Joined,
     Method,
     Progress,
     Result,
@@ -28,6 +31,7 @@ from sandbox.pipe.messages import (
     Sync,
     Synced,
 )
+from sandbox.pipe.replay import Replay
 from sandbox.pipe.window import ReceiveWindow, SendWindow
 
 log = logging.getLogger(__name__)
@@ -68,7 +72,7 @@ Handler = Callable[[Answering], Awaitable[Result]]
 class _Answer:
     """The one implementation of `Answering`."""
 
-    def __init__(self, call: Call, write: Write, drain: Drain) -> None:
+    def __init__(self, call: Call, write: Write, drain: Drain, replay: Replay) -> None:
         self.id = call.id
         self.body = call.body
         self.timeout_s = call.timeout_s
@@ -77,6 +81,7 @@ class _Answer:
         self.streams = False
         self._write = write
         self._drain = drain
+        self._replay = replay
         self._events = 0
         self._cancelled = False
         self._on_cancel: Callable[[], None] | None = None
@@ -87,7 +92,9 @@ class _Answer:
 
     def event(self, body: Progress) -> None:
         self._events += 1
-        self._write(framing.encode(Event(self.id, self._events, body)))
+        line = framing.encode(Event(self.id, self._events, body))
+        self._replay.say(self.id, body, line)
+        self._write(line)
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         self._on_cancel = callback
@@ -147,6 +154,7 @@ class Answerer:
         self._boot = boot
         self._lines = framing.LineDecoder()
         self._ledger = Ledger()
+        self._replay = Replay(monotonic)
         self._answers: dict[str, _Answer] = {}
         self.dropped = 0
 
@@ -170,8 +178,11 @@ class Answerer:
         match frame:
             case Call():
                 self._begin(frame)
+            case Join():
+                self._say_again(frame.id)
             case Ack():
-                self._ledger.acknowledge(frame.id)
+                if self._ledger.acknowledge(frame.id):
+                    self._replay.forget(frame.id)
             case Cancel():
                 if answer := self._answers.get(frame.id):
                     answer.cancel()
@@ -185,17 +196,14 @@ class Answerer:
     def _sync(self, sync: Sync) -> None:
         for answer in list(self._answers.values()):
             answer.abandon()
-        endings = self._ledger.endings
-        hello = Synced(
-            sync.nonce,
-            PROTOCOL_VERSION,
-            self._boot,
-            running=self._ledger.running,
-            ended=tuple(ending.id for ending in endings),
-        )
-        self._write(framing.encode(hello))
-        for ending in endings:
-            self._write(framing.encode(ending))
+        survivors = self._replay.survivors(ending.id for ending in self._ledger.endings)
+        self._write(framing.encode(Synced(sync.nonce, PROTOCOL_VERSION, self._boot, survivors)))
+
+    def _say_again(self, call_id: str) -> None:
+        """Repeat what is kept of a call; an ending that is not kept, or a call that never was, is a fault."""
+        self._write(framing.encode(Joined(call_id)) + self._replay.lines(call_id))
+        if not self._ledger.is_running(call_id):
+            self._write(framing.encode(self._ledger.ending(call_id)))
 
     def _begin(self, call: Call) -> None:
         if len(self._answers) >= CALLS_PENDING_MAX and call.id not in self._answers:
@@ -204,7 +212,8 @@ class Answerer:
             return
         match self._ledger.begin(call.id):
             case Known.NEW:
-                answer = _Answer(call, self._write, self._drain)
+                self._replay.begin(call)
+                answer = _Answer(call, self._write, self._drain, self._replay)
                 self._answers[call.id] = answer
                 answer.task = asyncio.get_running_loop().create_task(self._answer(answer))
             case Known.ENDED:
@@ -233,7 +242,8 @@ class Answerer:
             ending = End(answer.id, fault=Fault("unsendable", violation.message))
             line = framing.encode(ending)
         self._answers.pop(answer.id, None)
-        self._ledger.end(ending)
+        if (dropped := self._ledger.end(ending)) is not None:
+            self._replay.forget(dropped)
         self._write(line)
 
     async def _ending(self, answer: _Answer) -> End:

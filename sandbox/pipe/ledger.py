@@ -38,22 +38,31 @@ class Ledger:
         self._running.add(call_id)
         return Known.NEW
 
-    def end(self, ending: End) -> None:
-        """Note how a running call ended."""
+    def end(self, ending: End) -> str | None:
+        """Note how a running call ended; give the id of an older call whose ending is forgotten for it."""
         self._running.discard(ending.id)
         self._endings[ending.id] = ending
-        if len(self._endings) > self._limit:
-            self._forget(next(iter(self._endings)))
+        if len(self._endings) <= self._limit:
+            return None
+        oldest = next(iter(self._endings))
+        self._forget(oldest)
+        return oldest
 
-    def acknowledge(self, call_id: str) -> None:
-        """The ending has arrived; an id that has no ending here is ignored."""
-        if call_id in self._endings:
-            self._forget(call_id)
+    def acknowledge(self, call_id: str) -> bool:
+        """The ending has arrived; whether there was one here."""
+        if call_id not in self._endings:
+            return False
+        self._forget(call_id)
+        return True
+
+    def is_running(self, call_id: str) -> bool:
+        """Whether a call began and has not ended."""
+        return call_id in self._running
 
     def ending(self, call_id: str) -> End:
         """Give the ending of a call that has ended; a fault `forgotten` when it was dropped or acknowledged."""
         return self._endings.get(call_id) or End(
-            call_id, fault=Fault("forgotten", f"call {call_id} ended before; its ending is not kept any more")
+            call_id, fault=Fault("forgotten", f"the ending of call {call_id} is not kept any more, or never was")
         )
 
     @property

@@ -24,3 +24,19 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close the stream now; may be called again."""
+
+
+class NoLink:
+    """A link that never was: for a sandbox in which nothing runs that could be talked to."""
+
+    def start(self, on_data: OnData, on_closed: OnClosed) -> None:
+        """Deliver nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Do nothing."""
+
+    async def drain(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Do nothing."""

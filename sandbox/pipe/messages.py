@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -47,6 +47,13 @@ class StreamName(StrEnum):
     STDOUT = "stdout"
     STDERR = "stderr"
     VALUE = "value"
+
+
+class ExecutionKind(StrEnum):
+    """What an execution runs."""
+
+    PYTHON = "python"
+    BASH = "bash"
 
 
 class KernelState(StrEnum):
@@ -205,7 +212,10 @@ class BashResult(_Message, frozen=True, tag="bash_result"):
 
 
 class Status(_Message, frozen=True, tag="status"):
-    """How the sandbox is: kernel, what runs, what waits, background jobs of bash, memory of the sandbox."""
+    """How the sandbox is: kernel, what runs, what waits, background jobs of bash, memory of the sandbox.
+
+    `open_files`: descriptors that the agent itself holds.
+    """
 
     kernel: KernelState
     kernel_pid: int | None = None
@@ -219,6 +229,7 @@ class Status(_Message, frozen=True, tag="status"):
     python: str = ""
     home: str = ""
     files: str = ""
+    open_files: int = 0
 
 
 class FileInfo(_Message, frozen=True, tag="file_info"):
@@ -294,17 +305,29 @@ class Sync(_Message, frozen=True, tag="sync"):
     version: int = PROTOCOL_VERSION
 
 
-class Synced(_Message, frozen=True, tag="synced"):
-    """The agent's echo of `nonce`: hello. `boot` names this agent process; `running` and `ended` are call ids.
+class Survivor(_Message, frozen=True, tag=False):
+    """An execution that an earlier controller asked for, and that runs, waits, or has ended unacknowledged.
 
-    The endings in `ended` follow as `End` frames right after this one.
+    `timeout_s`, `queue_timeout_s`: as its call had them. `age_s`: seconds since it was asked for; `running_s`:
+    since it started, None while it waits in the queue.
     """
+
+    id: str
+    kind: ExecutionKind
+    timeout_s: float
+    queue_timeout_s: float = 0.0
+    age_s: float = 0.0
+    running_s: float | None = None
+    ended: bool = False
+
+
+class Synced(_Message, frozen=True, tag="synced"):
+    """The agent's echo of `nonce`: hello. `boot` names this agent process; `survivors` wait to be joined."""
 
     nonce: str
     version: int
     boot: str
-    running: tuple[str, ...] = ()
-    ended: tuple[str, ...] = ()
+    survivors: tuple[Survivor, ...] = ()
 
 
 class Call(_Message, frozen=True, tag="call"):
@@ -314,6 +337,18 @@ class Call(_Message, frozen=True, tag="call"):
     body: Method
     timeout_s: float
     live: bool = False
+
+
+class Join(_Message, frozen=True, tag="join"):
+    """Say the events and the ending of a call (again), as far as they are kept; what comes later follows."""
+
+    id: str
+
+
+class Joined(_Message, frozen=True, tag="joined"):
+    """The answer to `Join`, before all that is said again: what came earlier comes once more."""
+
+    id: str
 
 
 class Cancel(_Message, frozen=True, tag="cancel"):
@@ -331,7 +366,7 @@ class Event(_Message, frozen=True, tag="event"):
 
 
 class End(_Message, frozen=True, tag="end"):
-    """The one ending of a call: `result` or `fault`. Kept and said again after a sync until it is acknowledged."""
+    """The one ending of a call: `result` or `fault`. Kept, and said again to who joins, until it is acknowledged."""
 
     id: str
     result: Result | None = None
@@ -360,4 +395,4 @@ class Credit(_Message, frozen=True, tag="credit"):
     seq: int
 
 
-Frame: TypeAlias = Sync | Synced | Call | Cancel | Event | End | Ack | Chunk | Credit
+Frame: TypeAlias = Sync | Synced | Call | Join | Joined | Cancel | Event | End | Ack | Chunk | Credit

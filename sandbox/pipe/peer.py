@@ -22,7 +22,6 @@ from sandbox.limits import (
     CALL_SLACK_S,
     CALLS_PENDING_MAX,
     CHUNK_BYTES,
-    LIVE_CHARS,
     SYNC_TIMEOUT_S,
 )
 from sandbox.pipe import framing
@@ -38,7 +37,8 @@ from sandbox.pipe.messages import (
     Event,
     FileInfo,
     Frame,
-    LiveOutput,
+    Join,
+    Joined,
     Method,
     ReadFile,
     Result,
@@ -46,51 +46,15 @@ from sandbox.pipe.messages import (
     Synced,
     WriteFile,
 )
-from sandbox.pipe.window import ReceiveWindow, SendWindow
+from sandbox.pipe.pending import OnEvent, Pending
 
-OnEvent = Callable[[Event], None]
 _T = TypeVar("_T")
 
 ACK_DELAY_S = 0.2
 """Acknowledgements ride on the next line we write; with none to write they go out after this long."""
 
-EVENTS_PER_CALL = 100_000
-"""Events of one call that are passed on; a well-behaved agent sends twenty a second."""
-
-
-class _Pending:
-    """A call that has not ended: who waits for it, and its chunk windows."""
-
-    def __init__(self, on_event: OnEvent | None = None) -> None:
-        self.ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self.chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
-        self.incoming = ReceiveWindow()
-        self.outgoing = SendWindow()
-        self.credited = asyncio.Event()
-        self._on_event = on_event
-        self._events = 0
-        self._live_chars = 0
-
-    def event(self, event: Event) -> None:
-        self._events += 1
-        if isinstance(event.body, LiveOutput):
-            self._live_chars += len(event.body.text)
-        if self._on_event is None or self._events > EVENTS_PER_CALL or self._live_chars > 2 * LIVE_CHARS:
-            return
-        self._on_event(event)
-
-    def end(self, end: End) -> None:
-        if not self.ending.done():
-            self.ending.set_result(end)
-        self.chunks.put_nowait(None)
-        self.credited.set()
-
-    def fail(self, error: PipeError) -> None:
-        if not self.ending.done():
-            self.ending.set_exception(error)
-            self.ending.exception()  # marked as seen: a stream that ends early may never await it
-        self.chunks.put_nowait(None)
-        self.credited.set()
+SURVIVORS_MAX = 2 * CALLS_PENDING_MAX
+"""Executions of an earlier controller that an agent is believed to hold: as many as may run, and as many ended."""
 
 
 class Peer:
@@ -100,9 +64,9 @@ class Peer:
         self._link = link
         self._on_closed = on_closed
         self._lines = framing.LineDecoder()
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, Pending] = {}
         self._survivors: set[str] = set()
-        self._unclaimed: dict[str, End] = {}
+        self._given_up: set[str] = set()
         self._acks: list[bytes] = []
         self._ack_timer: asyncio.TimerHandle | None = None
         self._nonce: str | None = None
@@ -121,6 +85,17 @@ class Peer:
         """Whether the stream has ended."""
         return self._failure is not None
 
+    @property
+    def failure(self) -> PipeError | None:
+        """Why the stream has ended; None while it has not."""
+        return self._failure
+
+    def when_closed(self, callback: Callable[[str], None]) -> None:
+        """Call this once, with the reason in words, when the stream has ended. Replaces an earlier one."""
+        self._on_closed = callback
+        if self._failure is not None:
+            callback(self._failure.message)
+
     def close(self) -> None:
         """End the stream; calls in flight raise `PipeClosed`."""
         self._fail(PipeClosed("the pipe was closed by the controller"))
@@ -135,6 +110,7 @@ class Peer:
         """
         self._raise_if_closed()
         self._synced = False
+        self._survivors.clear()
         self._nonce = secrets.token_hex(8)
         self._hello = self._loop.create_future()
         self._link.write(b"\n" + framing.encode(Sync(self._nonce)))
@@ -165,8 +141,8 @@ class Peer:
         """Ask the agent for `body` and wait for its ending.
 
         `timeout_s` travels to the agent. `deadline_s` is how long we wait ourselves (default: `timeout_s` plus
-        CALL_SLACK_S). A `call_id` that the agent runs or has ended already (after a reattach) is joined, not run
-        again. Cancelling the awaiting task cancels the call.
+        CALL_SLACK_S). A `call_id` that the agent named as a survivor is joined, any other that it knows already is
+        not run again. Cancelling the awaiting task cancels the call.
 
         Raises:
             CallFault: the agent ended the call with a fault.
@@ -175,16 +151,19 @@ class Peer:
             PipeClosed, PipeViolation: the stream ended, or was ended, before the call.
         """
         call_id = call_id or new_call_id()
-        pending = self._begin(Call(call_id, body, timeout_s, live), _Pending(on_event))
-        try:
-            return await self._ending(
-                call_id, pending, deadline_s if deadline_s is not None else timeout_s + CALL_SLACK_S
-            )
-        except (asyncio.CancelledError, PipeTimeout):
-            self.cancel(call_id)
-            raise
-        finally:
-            self._pending.pop(call_id, None)
+        return await self._wait_for(
+            Call(call_id, body, timeout_s, live),
+            on_event,
+            deadline_s if deadline_s is not None else timeout_s + CALL_SLACK_S,
+        )
+
+    async def join(self, call_id: str, *, deadline_s: float, on_event: OnEvent | None = None) -> Result:
+        """Wait for the ending of an execution that the agent named as a survivor.
+
+        What was said of it before is said again, as far as the agent keeps it. Raises as `call`; `CallFault`
+        `forgotten` when its ending is not kept.
+        """
+        return await self._wait_for(Join(call_id), on_event, deadline_s)
 
     def cancel(self, call_id: str) -> None:
         """Ask the agent to end a call early. Whoever awaits `call` gets its ending."""
@@ -197,7 +176,7 @@ class Peer:
         Raises as `call`; `CallFault` `not_found` when there is no such file.
         """
         call_id = new_call_id()
-        pending = self._begin(Call(call_id, body, timeout_s), _Pending())
+        pending = self._begin(Call(call_id, body, timeout_s))
         ended = False
         try:
             async with asyncio.timeout(timeout_s + CALL_SLACK_S):
@@ -209,14 +188,14 @@ class Peer:
         except TimeoutError:
             raise PipeTimeout(f"{body.path} was not read within {timeout_s:g} s") from None
         finally:
-            self._pending.pop(call_id, None)
+            self._leave(call_id)
             if not ended and not pending.ending.done():
                 self.cancel(call_id)
 
     async def write_file(self, body: WriteFile, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
         """Write `data` to a file; at most CHUNK_WINDOW chunks are under way. Raises as `call`."""
         call_id = new_call_id()
-        pending = self._begin(Call(call_id, body, timeout_s), _Pending())
+        pending = self._begin(Call(call_id, body, timeout_s))
         try:
             async with asyncio.timeout(timeout_s + CALL_SLACK_S):
                 await self._send_chunks(call_id, pending, data)
@@ -229,17 +208,17 @@ class Peer:
                 self.cancel(call_id)
             raise
         finally:
-            self._pending.pop(call_id, None)
+            self._leave(call_id)
         return expect(result, FileInfo)
 
-    async def _send_chunks(self, call_id: str, pending: _Pending, data: AsyncIterable[bytes]) -> None:
+    async def _send_chunks(self, call_id: str, pending: Pending, data: AsyncIterable[bytes]) -> None:
         async for piece in data:
             for start in range(0, len(piece), CHUNK_BYTES):
                 if not await self._send_chunk(call_id, pending, piece[start : start + CHUNK_BYTES], last=False):
                     return
         await self._send_chunk(call_id, pending, b"", last=True)
 
-    async def _send_chunk(self, call_id: str, pending: _Pending, data: bytes, *, last: bool) -> bool:
+    async def _send_chunk(self, call_id: str, pending: Pending, data: bytes, *, last: bool) -> bool:
         """Send one chunk when the window is open; False when the call has ended meanwhile."""
         while not pending.outgoing.open and not pending.ending.done():
             pending.credited.clear()
@@ -250,20 +229,33 @@ class Peer:
         await self._link.drain()
         return True
 
-    def _begin(self, call: Call, pending: _Pending) -> _Pending:
+    async def _wait_for(self, asking: Call | Join, on_event: OnEvent | None, deadline_s: float) -> Result:
+        if asking.id in self._survivors:
+            asking = Join(asking.id)
+        pending = self._begin(asking, on_event)
+        try:
+            return await self._ending(asking.id, pending, deadline_s)
+        except (asyncio.CancelledError, PipeTimeout):
+            self.cancel(asking.id)
+            raise
+        finally:
+            self._leave(asking.id)
+
+    def _leave(self, call_id: str) -> None:
+        pending = self._pending.pop(call_id, None)
+        if pending is not None and not pending.ending.done():
+            self._given_up.add(call_id)
+
+    def _begin(self, asking: Call | Join, on_event: OnEvent | None = None) -> Pending:
         self._raise_if_closed()
         if len(self._pending) >= CALLS_PENDING_MAX:
             raise Overloaded(f"{CALLS_PENDING_MAX} calls are in flight on this sandbox already", retry_after_s=1)
-        line = framing.encode(call)
-        self._pending[call.id] = pending
-        if (kept := self._unclaimed.pop(call.id, None)) is not None:
-            self._acknowledge(call.id)
-            pending.end(kept)
-        else:
-            self._write(line)
+        line = framing.encode(asking)
+        self._pending[asking.id] = pending = Pending(on_event, joining=isinstance(asking, Join))
+        self._write(line)
         return pending
 
-    async def _ending(self, call_id: str, pending: _Pending, deadline_s: float) -> Result:
+    async def _ending(self, call_id: str, pending: Pending, deadline_s: float) -> Result:
         try:
             async with asyncio.timeout(deadline_s):
                 end = await pending.ending
@@ -313,8 +305,7 @@ class Peer:
             return
         if self._hello is None or self._hello.done():
             return
-        self._survivors = {*frame.running[:CALLS_PENDING_MAX], *frame.ended[: 4 * CALLS_PENDING_MAX]}
-        self._unclaimed.clear()
+        self._survivors = {survivor.id for survivor in frame.survivors[:SURVIVORS_MAX]}
         self._synced = True
         self._hello.set_result(frame)
 
@@ -325,6 +316,9 @@ class Peer:
             case Event():
                 if pending := self._pending.get(frame.id):
                     pending.event(frame)
+            case Joined():
+                if pending := self._pending.get(frame.id):
+                    pending.joining = False
             case Chunk() | Credit():
                 self._stream(frame)
             case _:
@@ -332,14 +326,14 @@ class Peer:
 
     def _end(self, end: End) -> None:
         pending = self._pending.get(end.id)
-        if pending is None and end.id in self._survivors:
-            # Its caller died with the last controller, or has not joined yet: not acknowledged, so not lost.
+        if pending is not None and not pending.joining:
             self._survivors.discard(end.id)
-            self._unclaimed[end.id] = end
-            return
-        self._acknowledge(end.id)
-        if pending is not None:
+            self._acknowledge(end.id)
             pending.end(end)
+        elif end.id in self._given_up:
+            self._given_up.discard(end.id)
+            self._acknowledge(end.id)
+        # Any other is not acknowledged, so it is said again to who asks.
 
     def _stream(self, frame: Chunk | Credit) -> None:
         pending = self._pending.get(frame.id)

@@ -1,4 +1,4 @@
-"""The contract of a runtime: create, open the stream, stop, remove, list. Nothing else differs by driver."""
+"""The contract of a runtime: create, open the stream, rest and wake, remove, list. Nothing else differs by driver."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -102,6 +102,39 @@ class Runtime(Protocol):
 
     async def last_words(self, sandbox_id: str) -> str:
         """Give the end of what the agent wrote to its log (standard error), bounded; empty when unknown."""
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze a running sandbox: processes, memory and the open stream stay, nothing runs. Twice is no error.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such running sandbox.
+        """
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let a paused sandbox go on where it was. Resuming one that runs is no error.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such sandbox that runs or is paused.
+        """
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End all processes of a sandbox, running or paused; its files stay. Twice is no error.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such sandbox.
+        """
+
+    async def start(self, sandbox_id: str) -> None:
+        """Start the agent of a stopped sandbox again, on the files that it has; `open` gives its new stream.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such sandbox.
+            SandboxStartFailed: the engine refused; the message has its words. The sandbox stays stopped.
+        """
 
     async def remove(self, sandbox_id: str) -> None:
         """Kill and remove with all its files. Removing what does not exist is no error.

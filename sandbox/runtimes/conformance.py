@@ -10,12 +10,19 @@ from enum import StrEnum
 from typing import Final
 
 from sandbox.errors import WorkbenchError
-from sandbox.runtimes import conformance_execution, conformance_files, conformance_isolation, conformance_life
+from sandbox.runtimes import (
+    conformance_execution,
+    conformance_files,
+    conformance_isolation,
+    conformance_life,
+    conformance_rest,
+)
 from sandbox.runtimes.base import Runtime
 from sandbox.runtimes.conformance_bench import Bench, Check, ConformanceFailure
 
 CHECKS: Final[tuple[Check, ...]] = (
     *conformance_life.CHECKS,
+    *conformance_rest.CHECKS,
     *conformance_execution.CHECKS,
     *conformance_files.CHECKS,
     *conformance_isolation.CHECKS,

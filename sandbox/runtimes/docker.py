@@ -13,11 +13,12 @@ import docker.errors
 
 from sandbox.errors import RuntimeFault, SandboxGone, SandboxStartFailed, WorkbenchError
 from sandbox.pipe.link import Link
-from sandbox.runtimes import docker_spec
+from sandbox.pipe.traffic import Traffic
+from sandbox.runtimes import docker_rest, docker_spec
 from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
 from sandbox.runtimes.docker_address import EngineAddress, engine_address
 from sandbox.runtimes.docker_attach import AttachLink, attach
-from sandbox.runtimes.docker_engine import DockerEngine
+from sandbox.runtimes.docker_engine import DockerEngine, OnCall
 from sandbox.runtimes.last_words import LastWords, OnLog
 
 ENGINE_TIMEOUT_S: Final = 60.0
@@ -46,12 +47,15 @@ class DockerRuntime:
         image: str,
         address: EngineAddress | None = None,
         on_log: OnLog | None = None,
+        on_call: OnCall | None = None,
+        traffic: Traffic | None = None,
         timeout_s: float = ENGINE_TIMEOUT_S,
     ) -> None:
         """Connects at first use. `address` None: docker's usual environment. `timeout_s`: for each engine call."""
         self.image = image
-        self._engine = DockerEngine(address or engine_address(os.environ), timeout_s=timeout_s)
+        self._engine = DockerEngine(address or engine_address(os.environ), timeout_s=timeout_s, on_call=on_call)
         self._on_log = on_log
+        self._traffic = traffic
         self._known: dict[str, _Known] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
         self._cgroup_v2: bool | None = None
@@ -80,9 +84,7 @@ class DockerRuntime:
 
     async def open(self, sandbox_id: str) -> Link:
         """Give the stream opened by `create` the first time, a new one after that; see `Runtime.open`."""
-        known = await self._find(sandbox_id)
-        if known is None:
-            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        known = await self._must_exist(sandbox_id)
         first, known.first = known.first, None
         if first is not None and not first.closed:
             return first
@@ -109,6 +111,42 @@ class DockerRuntime:
         """Give the end of the agent's log as far as it came while this process was attached."""
         known = self._known.get(sandbox_id)
         return known.words.text() if known else ""
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze by the control group's freezer; see `Runtime.pause`."""
+        container = (await self._must_exist(sandbox_id)).container
+        await self._engine.call(lambda client: docker_rest.pause(client, container), what=f"pause sandbox {sandbox_id}")
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Thaw; see `Runtime.resume`."""
+        container = (await self._must_exist(sandbox_id)).container
+        await self._engine.call(
+            lambda client: docker_rest.resume(client, container), what=f"resume sandbox {sandbox_id}"
+        )
+
+    async def stop(self, sandbox_id: str) -> None:
+        """Kill at once, frozen or not; see `Runtime.stop`."""
+        known = await self._must_exist(sandbox_id)
+        await self._engine.call(
+            lambda client: client.stop(known.container, timeout=0), what=f"stop sandbox {sandbox_id}"
+        )
+        if known.first is not None:
+            known.first.close()
+            known.first = None
+
+    async def start(self, sandbox_id: str) -> None:
+        """Attach, start; see `Runtime.start`."""
+        known = await self._must_exist(sandbox_id)
+        try:
+            await self._attach_and_start(sandbox_id, known)
+        except WorkbenchError as error:
+            if known.first is not None:
+                known.first.close()
+                known.first = None
+            # A plain refusal is a failed start; what has a name of its own keeps it.
+            if type(error) is RuntimeFault:
+                raise SandboxStartFailed(error.message, suggested_fix=error.suggested_fix) from error
+            raise
 
     async def remove(self, sandbox_id: str) -> None:
         """Kill and remove; see `Runtime.remove`."""
@@ -151,11 +189,7 @@ class DockerRuntime:
             )
             known = _Known(made["Id"], LastWords(spec.sandbox_id, self._on_log))
             self._known[spec.sandbox_id] = known
-            # Attached before the start: nothing of what the agent says is lost, and `open` has its stream.
-            known.first = await self._attach(spec.sandbox_id, known)
-            await self._engine.call(
-                lambda client: client.start(known.container), what=f"start sandbox {spec.sandbox_id}"
-            )
+            await self._attach_and_start(spec.sandbox_id, known)
         except WorkbenchError as error:
             with suppress(RuntimeFault):  # the first error is the one that says why
                 await self.remove(spec.sandbox_id)
@@ -163,6 +197,11 @@ class DockerRuntime:
             if type(error) in (RuntimeFault, SandboxGone):
                 raise SandboxStartFailed(error.message, suggested_fix=error.suggested_fix) from error
             raise
+
+    async def _attach_and_start(self, sandbox_id: str, known: _Known) -> None:
+        # Attached before the start: nothing of what the agent says is lost, and `open` has its stream.
+        known.first = await self._attach(sandbox_id, known)
+        await self._engine.call(lambda client: client.start(known.container), what=f"start sandbox {sandbox_id}")
 
     async def _unmake(self, making: asyncio.Task[None], sandbox_id: str) -> None:
         await asyncio.wait([making])
@@ -185,8 +224,15 @@ class DockerRuntime:
             api_version=await self._engine.api_version(),
             sandbox_id=sandbox_id,
             on_stderr=known.words.add,
-            timeout_s=ATTACH_TIMEOUT_S,
+            timeout_s=min(ATTACH_TIMEOUT_S, self._engine.timeout_s),
+            traffic=self._traffic,
         )
+
+    async def _must_exist(self, sandbox_id: str) -> _Known:
+        known = await self._find(sandbox_id)
+        if known is None:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        return known
 
     async def _must_run(self, sandbox_id: str, known: _Known) -> None:
         """Attaching to what has exited would hang at the engine instead of failing."""

@@ -15,6 +15,7 @@ from typing import Final, cast
 from sandbox.errors import EngineUnavailable, SandboxGone
 from sandbox.limits import KIB, MIB
 from sandbox.pipe.link import OnClosed, OnData
+from sandbox.pipe.traffic import Traffic
 from sandbox.runtimes.docker_address import EngineAddress, TcpAddress, UnixAddress
 
 _HEADER: Final = struct.Struct(">BxxxL")
@@ -73,10 +74,13 @@ class FrameDecoder:
 class AttachLink(asyncio.Protocol):
     """A `Link` over one hijacked connection. Standard error goes to `on_stderr` from the first byte on."""
 
-    def __init__(self, request: bytes, sandbox_id: str, on_stderr: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, request: bytes, sandbox_id: str, on_stderr: Callable[[bytes], None], traffic: Traffic | None = None
+    ) -> None:
         self._request = request
         self._sandbox_id = sandbox_id
         self._on_stderr = on_stderr
+        self._traffic = traffic or Traffic()
         self._loop = asyncio.get_running_loop()
         self._upgraded: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -123,6 +127,7 @@ class AttachLink(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Queue bytes for the agent's standard input."""
         if self._transport is not None and self._reason is None:
+            self._traffic.sent += len(data)
             self._transport.write(data)
 
     async def drain(self) -> None:
@@ -143,6 +148,7 @@ class AttachLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames, or the head of the engine's answer before them."""
+        self._traffic.received += len(data)
         if self._upgraded.done():
             self._take_frames(data)
             return
@@ -232,6 +238,7 @@ async def attach(
     sandbox_id: str,
     on_stderr: Callable[[bytes], None],
     timeout_s: float,
+    traffic: Traffic | None = None,
 ) -> AttachLink:
     """Open the stream to a container that is created or runs.
 
@@ -240,7 +247,7 @@ async def attach(
         SandboxGone: there is no such container, or it is paused.
     """
     request = _request(container, api_version)
-    link = AttachLink(request, sandbox_id, on_stderr)
+    link = AttachLink(request, sandbox_id, on_stderr, traffic)
     try:
         async with asyncio.timeout(timeout_s):
             await _connect(address, link)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Final, TypeVar
 
 import docker
@@ -17,6 +18,10 @@ from sandbox.runtimes.docker_address import EngineAddress, TcpAddress, UnixAddre
 
 T = TypeVar("T")
 
+OnCall = Callable[[str, str, float], None]
+"""Called with each call's operation (the first word of its `what`), its outcome (ok, cancelled or the error's slug)
+and its seconds."""
+
 THREADS: Final = 8
 """Calls to the engine at one time: enough to fill a pool, too few to stampede it."""
 
@@ -28,15 +33,17 @@ _START_ENGINE: Final = (
     "or set DOCKER_HOST to where it is"
 )
 _BUILD_IMAGE: Final = "build it with `workbench image build`"
+_FREE_DISK: Final = "free disk space on the engine's machine; `docker system df` shows what takes it"
 _JOIN_GROUP: Final = "add the user to the group (`sudo usermod -aG docker $USER`, then log in again)"
 
 
 class DockerEngine:
     """The low-level client of docker-py behind a deadline. The client is made at first use, in a thread."""
 
-    def __init__(self, address: EngineAddress, *, timeout_s: float) -> None:
+    def __init__(self, address: EngineAddress, *, timeout_s: float, on_call: OnCall | None = None) -> None:
         self.address = address
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        self._on_call = on_call
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._connecting = threading.Lock()
         self._client: docker.APIClient | None = None
@@ -51,14 +58,17 @@ class DockerEngine:
             SandboxGone: it has no such container.
             RuntimeFault: it refused; the message has its words.
         """
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._threads, self._blocking, ask, what)
+        began, outcome = monotonic(), "cancelled"
         try:
-            # The thread ends by the client's own timeout; a second more lets that say what happened.
-            async with asyncio.timeout(self._timeout_s + 1):
-                return await running
-        except TimeoutError as error:
-            raise self._silent(what) from error
+            result = await self._in_thread(ask, what)
+            outcome = "ok"
+        except RuntimeFault as error:
+            outcome = error.slug
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(what.split(maxsplit=1)[0], outcome, monotonic() - began)
+        return result
 
     async def api_version(self) -> str:
         """Give the version of the Engine API that client and engine agreed on."""
@@ -71,6 +81,15 @@ class DockerEngine:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
+
+    async def _in_thread(self, ask: Callable[[docker.APIClient], T], what: str) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._blocking, ask, what)
+        try:
+            # The thread ends by the client's own timeout; a second more lets that say what happened.
+            async with asyncio.timeout(self.timeout_s + 1):
+                return await running
+        except TimeoutError as error:
+            raise self._silent(what) from error
 
     def _blocking(self, ask: Callable[[docker.APIClient], T], what: str) -> T:
         try:
@@ -85,12 +104,12 @@ class DockerEngine:
     def _connected(self) -> docker.APIClient:
         with self._connecting:
             if self._client is None:
-                self._client = make_client(self.address, timeout_s=self._timeout_s)
+                self._client = make_client(self.address, timeout_s=self.timeout_s)
             return self._client
 
     def _silent(self, what: str) -> EngineUnavailable:
         return EngineUnavailable(
-            f"the Docker engine at {self.address} did not {what} within {self._timeout_s:g} s",
+            f"the Docker engine at {self.address} did not {what} within {self.timeout_s:g} s",
             suggested_fix="look at its log and at the load and free disk space of its machine",
         )
 
@@ -137,7 +156,7 @@ def _refused(error: docker.errors.APIError, what: str) -> RuntimeFault:
         return ImageMissing(words, suggested_fix=_BUILD_IMAGE)
     if isinstance(error, docker.errors.NotFound):
         return SandboxGone(words)
-    return RuntimeFault(words)
+    return RuntimeFault(words, suggested_fix=_FREE_DISK if "no space left" in words.lower() else None)
 
 
 def _root_cause(error: BaseException) -> str:

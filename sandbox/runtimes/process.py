@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ import sandbox
 from sandbox import __version__
 from sandbox.errors import ConfigurationError, EngineUnavailable, SandboxGone, SandboxStartFailed
 from sandbox.pipe.link import Link
+from sandbox.runtimes import process_tree
 from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
 from sandbox.runtimes.last_words import LastWords, OnLog
 from sandbox.runtimes.process_child import Child
@@ -35,6 +36,7 @@ class _Running:
     folder: Path
     child: Child
     words: LastWords
+    paused: bool = False
 
 
 class ProcessRuntime:
@@ -83,24 +85,15 @@ class ProcessRuntime:
             raise EngineUnavailable(f"no folder for a sandbox in {self._folder}: {error}") from error
         words = LastWords(spec.sandbox_id, self._on_log)
         try:
-            child = await Child.start(
-                self._command(folder), folder=SOURCE_FOLDER, environment=_environment(folder), on_stderr=words.add
-            )
-        except BaseException as error:
+            child = await self._start_agent(folder, words)
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise SandboxStartFailed(f"the agent cannot be started: {error}") from error
             raise
         self._running[spec.sandbox_id] = _Running(spec, folder, child, words)
 
     async def open(self, sandbox_id: str) -> Link:
         """Give a new stream to the child, cutting the older one; see `Runtime.open`."""
-        running = self._running.get(sandbox_id)
-        if running is None:
-            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
-        if running.child.exited:
-            raise SandboxGone(f"sandbox {sandbox_id} is exited: {running.child.how_it_ended}")
-        return running.child.open()
+        return self._must_live(sandbox_id).child.open()
 
     async def inspect(self, sandbox_id: str) -> SandboxInfo:
         """Say how a sandbox is; see `Runtime.inspect`."""
@@ -118,16 +111,37 @@ class ProcessRuntime:
             await running.child.wait_drained(_WORDS_GRACE_S)
         return running.words.text()
 
+    async def pause(self, sandbox_id: str) -> None:
+        """Stop the agent and all that descends from it by signals; see `Runtime.pause`."""
+        running = self._must_live(sandbox_id, paused=True)
+        self._running[sandbox_id] = replace(running, paused=True)
+        await asyncio.to_thread(process_tree.freeze, running.child.pid)
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let the agent and its descendants go on; see `Runtime.resume`."""
+        running = self._must_live(sandbox_id, paused=True)
+        await asyncio.to_thread(process_tree.thaw, running.child.pid)
+        self._running[sandbox_id] = replace(running, paused=False)
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End the agent and keep its folder; see `Runtime.stop`."""
+        running = self._must_exist(sandbox_id)
+        await _end(running)
+        self._running[sandbox_id] = replace(running, paused=False)
+
+    async def start(self, sandbox_id: str) -> None:
+        """Start a new agent in the folder of the old one; see `Runtime.start`."""
+        running = self._must_exist(sandbox_id)
+        if running.child.exited:
+            child = await self._start_agent(running.folder, running.words)
+            self._running[sandbox_id] = replace(running, child=child)
+
     async def remove(self, sandbox_id: str) -> None:
         """End the agent, kill what is left of its group, delete its folder; see `Runtime.remove`."""
         running = self._running.get(sandbox_id)
         if running is None:
             return
-        running.child.end_input()
-        if not await running.child.wait_exited(_END_GRACE_S):
-            running.child.kill_group(signal.SIGKILL)
-            await running.child.wait_exited(_KILL_GRACE_S)
-        running.child.close()
+        await _end(running)
         await asyncio.to_thread(shutil.rmtree, running.folder, ignore_errors=True)
         self._running.pop(sandbox_id, None)
 
@@ -140,6 +154,29 @@ class ProcessRuntime:
         async with asyncio.TaskGroup() as group:
             for sandbox_id in self._running:
                 group.create_task(self.remove(sandbox_id))
+
+    def _must_exist(self, sandbox_id: str) -> _Running:
+        running = self._running.get(sandbox_id)
+        if running is None:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        return running
+
+    def _must_live(self, sandbox_id: str, *, paused: bool = False) -> _Running:
+        """Give a sandbox whose agent lives. `paused`: whether it may be paused."""
+        running = self._must_exist(sandbox_id)
+        info = _info(running)
+        if info.condition is Condition.RUNNING or (paused and info.condition is Condition.PAUSED):
+            return running
+        raise SandboxGone(f"sandbox {sandbox_id} is {info.condition}: {info.detail}")
+
+    async def _start_agent(self, folder: Path, words: LastWords) -> Child:
+        command = self._command(folder)
+        try:
+            return await Child.start(
+                command, folder=SOURCE_FOLDER, environment=_environment(folder), on_stderr=words.add
+            )
+        except OSError as error:
+            raise SandboxStartFailed(f"the agent cannot be started: {error}") from error
 
     def _make_folder(self, spec: SandboxSpec) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -171,12 +208,25 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
+async def _end(running: _Running) -> None:
+    """End an agent, which ends what it started; kill it when it does not."""
+    child = running.child
+    if running.paused:
+        await asyncio.to_thread(process_tree.thaw, child.pid)
+    child.end_input()
+    if not await child.wait_exited(_END_GRACE_S):
+        child.kill_group(signal.SIGKILL)
+        await child.wait_exited(_KILL_GRACE_S)
+    child.close()
+
+
 def _info(running: _Running) -> SandboxInfo:
     child = running.child
+    condition = Condition.PAUSED if running.paused else Condition.RUNNING
     return SandboxInfo(
         sandbox_id=running.spec.sandbox_id,
         size=running.spec.size.name,
         version=__version__,
-        condition=Condition.EXITED if child.exited else Condition.RUNNING,
-        detail=child.how_it_ended if child.exited else "running",
+        condition=Condition.EXITED if child.exited else condition,
+        detail=child.how_it_ended if child.exited else condition.value,
     )

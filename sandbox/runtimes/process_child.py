@@ -128,6 +128,11 @@ class Child(asyncio.SubprocessProtocol):
         """End its standard input: an agent takes that as the order to end."""
         self._input.close()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._transport.get_pid()
+
     def kill_group(self, number: signal.Signals) -> None:
         """Signal its process group; fine when that is gone."""
         with suppress(ProcessLookupError):

@@ -1,7 +1,8 @@
 """Tasks that outlive the request that began them, supervised: none is lost, none dies in silence."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 import structlog
@@ -16,32 +17,39 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._lasting: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, _T], name: str, *, awaited: bool = False) -> asyncio.Task[_T]:
-        """Run `work` as a task of this set. `awaited`: its failure is for those who await it, not for the log."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def spawn(
+        self, work: Coroutine[Any, Any, _T], name: str, *, awaited: bool = False, apart: bool = False
+    ) -> asyncio.Task[_T]:
+        """Run `work` as a task of this set. `awaited`: its failure is for those who await it, not for the log.
+
+        `apart`: it does not belong to the request that happened to begin it, so its log lines do not name that.
+        """
+        context = Context() if apart else None
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._awaited_done if awaited else self._done)
         return task
 
+    def spawn_lasting(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work`, which may take for ever: `settle` does not wait for it."""
+        task = self.spawn(work, name)
+        self._lasting.add(task)
+        task.add_done_callback(self._lasting.discard)
+
     async def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing runs, at most `timeout_s`. Whether that was reached."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
-        except TimeoutError:
-            return False
-        return True
+        """Wait until nothing runs but what lasts, at most `timeout_s`. Whether that was reached."""
+        return await _none_of(lambda: self._tasks - self._lasting, timeout_s)
 
     async def aclose(self, timeout_s: float) -> None:
         """Cancel what runs and wait for it, at most `timeout_s`."""
         for task in list(self._tasks):
             task.cancel()
-        if not await self.settle(timeout_s):
+        if not await _none_of(lambda: self._tasks, timeout_s):
             log.error("background tasks did not end", tasks=sorted(task.get_name() for task in self._tasks))
 
     def _awaited_done(self, task: asyncio.Task[Any]) -> None:
@@ -56,3 +64,13 @@ class Background:
         error = task.exception()
         if error is not None:
             log.error("a background task failed", task=task.get_name(), error=type(error).__name__, exc_info=error)
+
+
+async def _none_of(tasks: Callable[[], set[asyncio.Task[Any]]], timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while running := tasks():
+                await asyncio.wait(running)
+    except TimeoutError:
+        return False
+    return True

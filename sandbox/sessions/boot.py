@@ -6,7 +6,6 @@ import structlog
 
 from sandbox.errors import (
     CallFault,
-    EngineUnavailable,
     ImageMissing,
     PipeError,
     RuntimeFault,
@@ -14,6 +13,7 @@ from sandbox.errors import (
     SandboxStartFailed,
 )
 from sandbox.runtimes.base import Runtime, SandboxSpec
+from sandbox.sessions.debts import Debts
 from sandbox.sessions.engine_calls import remove_from
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.sandbox import LiveSandbox
@@ -27,7 +27,7 @@ _WORDS_MAX = 2000
 """Characters of an agent's last words that an error carries."""
 
 
-async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits) -> LiveSandbox:
+async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits, debts: Debts) -> LiveSandbox:
     """Create a sandbox and wait until it takes executions. Nothing half made is left behind.
 
     Raises:
@@ -47,15 +47,15 @@ async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits) -> Li
         raise await _start_failed(runtime, spec, f"it was not ready within {limits.boot_deadline_s:g} s") from None
     except (PipeError, CallFault, SandboxGone) as error:
         raise await _start_failed(runtime, spec, error.message, error.suggested_fix) from error
-    except (EngineUnavailable, ImageMissing, SandboxStartFailed):
-        # The runtime's own refusal: it leaves nothing.
+    except (ImageMissing, SandboxStartFailed):
+        # The runtime's own refusal: it leaves nothing. An engine that fell silent may have made it all the same.
         unfinished = sandbox is not None
         raise
     finally:
         if unfinished:
             if sandbox is not None:
                 sandbox.retire("its start failed")
-            await _undo(runtime, spec.sandbox_id, limits.call_deadline_s)
+            await _undo(runtime, debts, spec.sandbox_id, limits.call_deadline_s)
     return sandbox
 
 
@@ -71,8 +71,9 @@ async def _start_failed(runtime: Runtime, spec: SandboxSpec, why: str, fix: str 
     )
 
 
-async def _undo(runtime: Runtime, sandbox_id: str, deadline_s: float) -> None:
+async def _undo(runtime: Runtime, debts: Debts, sandbox_id: str, deadline_s: float) -> None:
     try:
         await remove_from(runtime, sandbox_id, deadline_s)
     except RuntimeFault as error:
-        log.warning("a sandbox that did not start could not be removed", sandbox=sandbox_id, error=error.message)
+        log.warning("a sandbox that did not start could not be removed yet", sandbox=sandbox_id, error=error.message)
+        debts.owe(sandbox_id)

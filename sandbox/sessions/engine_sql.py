@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import secrets
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sandbox.errors import ConfigurationError
 
 _ACCEPTED = "sqlite:///path/to/file.db, postgresql://user:password@host/database"
+
+_FILE = "file"
+"""Where a connection notes which file it is on: path, device, inode."""
 
 _QUERY_NAMES = {"sslmode": "ssl", "host": "host", "port": "port"}
 """Parameters of a PostgreSQL URL, and what the driver calls them."""
@@ -49,7 +55,9 @@ def build(url: URL, *, deadline_s: float) -> AsyncEngine:
         engine = create_async_engine(
             url, pool_size=4, max_overflow=0, connect_args={"timeout": deadline_s / 2}, **common
         )
+        event.listen(engine.sync_engine, "do_connect", _sqlite_connects)
         event.listen(engine.sync_engine, "connect", _sqlite_connected)
+        event.listen(engine.sync_engine, "checkout", _sqlite_taken)
         event.listen(engine.sync_engine, "begin", _sqlite_begins)
         return engine
     return create_async_engine(
@@ -98,13 +106,55 @@ def _prepare_file(path: Path) -> None:
         ) from error
 
 
+def _sqlite_connects(_dialect: Any, record: Any, arguments: list[Any], _options: Any) -> None:
+    """Refuse to make the file anew: it was made at the start, and all sessions are in it."""
+    record.info[_FILE] = _identity(arguments[0])
+
+
+def _sqlite_taken(_connection: Any, record: Any, _proxy: Any) -> None:
+    """Let go of a connection to a file that is not at its path any more: what it writes nobody would ever find."""
+    path, *_ = record.info[_FILE]
+    if _identity(path) != record.info[_FILE]:
+        raise sa.exc.DisconnectionError("the database file was replaced")
+
+
+def _identity(path: str) -> tuple[str, int, int]:
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise sa.exc.DBAPIError(None, None, OSError(f"the database file is gone: {error.strerror}")) from error
+    return path, found.st_dev, found.st_ino
+
+
 def _sqlite_connected(connection: Any, _record: Any) -> None:
     # We begin transactions ourselves: the driver's own way begins them too late for reads and tables.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    _use_wal(cursor)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switch the file to its write-ahead log.
+
+    Two that switch a new file at the same moment wait for each other, each with a lock that the other one needs. Short
+    waits of different lengths, again and again, end that; one long wait is a failure.
+    """
+    cursor.execute("PRAGMA busy_timeout")
+    (wait_ms,) = cursor.fetchone()
+    deadline = time.monotonic() + wait_ms / 1000
+    while True:
+        cursor.execute(f"PRAGMA busy_timeout = {20 + secrets.randbelow(180)}")
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            cursor.execute(f"PRAGMA busy_timeout = {wait_ms}")
+            return
 
 
 def _sqlite_begins(connection: sa.Connection) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 from typing import Literal
 
 from sandbox.errors import WorkbenchError
@@ -26,8 +27,9 @@ class Execution:
 
     `id` is `exe_...`; `timeout_s` counts from the start of the cell or command. `result` is there once `state`
     is ended, unless no sandbox could be had: then `error` is. `sandbox_suffix`: last four characters of the
-    sandbox's id, empty before there is one. `recreated`: in words, why the session got a new sandbox for this
-    execution and what was lost with the old one; None when it did not.
+    sandbox's id, empty before there is one. `recreated`: in words, that the session got a new sandbox for this
+    execution, or that a stopped one was started again, and what was lost; None when nothing was. `released`: why this
+    controller stopped to follow it while it goes on.
     """
 
     def __init__(
@@ -52,11 +54,15 @@ class Execution:
         self.error: WorkbenchError | None = None
         self.sandbox_suffix = ""
         self.recreated: str | None = None
+        self.released: WorkbenchError | None = None
         self._live = LiveLog(live_chars)
         self._ended = asyncio.Event()
         self._stop: Callable[[], object] | None = None
         self._interrupted = False
         self._sent = False
+        self._asked_at = monotonic()
+        self._sent_at: float | None = None
+        self._started_at: float | None = None
 
     def __repr__(self) -> str:
         return f"Execution({self.id}, {self.kind}, {self.state})"
@@ -68,11 +74,12 @@ class Execution:
 
         Raises:
             WorkbenchError: it did not run, because no sandbox could be had or the sandbox refused the call.
+            ExecutionGoesOn: this controller stops; the execution does not.
         """
         await self._ended.wait()
         if self.result is not None:
             return self.result
-        raise self.error or RuntimeError(f"{self!r} ended without a result")
+        raise self.error or self.released or RuntimeError(f"{self!r} ended without a result")
 
     async def ended(self) -> None:
         """Wait for the end, whatever it is."""
@@ -112,22 +119,48 @@ class Execution:
         """Characters of output that it holds in memory."""
         return self._live.chars + (result_chars(self.result) if self.result is not None else 0)
 
+    def stages(self) -> dict[str, float]:
+        """Give the seconds of each stage of an execution that has just ended: what it went through of them.
+
+        `sandbox`: until it had one; `queue`: there, behind others; `run`: as the agent counts; `pipe`: the rest.
+        """
+        now = monotonic()
+        if self._sent_at is None:
+            return {"sandbox": now - self._asked_at}
+        stages = {"sandbox": self._sent_at - self._asked_at}
+        if self._started_at is not None and self.result is not None:
+            run = min(self.result.duration_ms / 1000, now - self._started_at)
+            stages |= {"queue": self._started_at - self._sent_at, "run": run, "pipe": now - self._started_at - run}
+        return stages
+
     # --- for the runner ---------------------------------------------------------------------------
 
     def stop_with(self, stop: Callable[[], object], *, sent: bool) -> None:
         """Say how an interrupt is carried out from here on. One that came before is the runner's to see."""
         self._stop = stop
         self._sent = sent
+        if sent:
+            self._sent_at = monotonic()
 
-    def progress(self, body: Progress) -> None:
-        """Take progress from the sandbox."""
+    def progress(self, body: Progress, seq: int | None = None) -> None:
+        """Take progress from the sandbox; `seq` is the number it has there."""
         if isinstance(body, Started) and self.state is ExecutionState.QUEUED:
             self.state = ExecutionState.RUNNING
-        self._live.append(body)
+            self._started_at = monotonic()
+        self._live.append(body, seq)
+
+    def release(self, why: WorkbenchError) -> None:
+        """Follow it no more: who waits gets `why`, who follows comes to the end of what there is."""
+        if self.state is ExecutionState.ENDED:
+            return
+        self.released = why
+        self._stop = None
+        self._live.close()
+        self._ended.set()
 
     def end(self, outcome: ExecutionResult | WorkbenchError) -> None:
         """Set how it ended; only the first time counts."""
-        if self.state is ExecutionState.ENDED:
+        if self.state is ExecutionState.ENDED or self.released is not None:
             return
         self.state = ExecutionState.ENDED
         self._stop = None

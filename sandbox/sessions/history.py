@@ -23,6 +23,9 @@ class History:
         """All executions that have not ended."""
         return list(self._running.values())
 
+    def __contains__(self, execution_id: object) -> bool:
+        return execution_id in self._running or execution_id in self._ended
+
     def begin(self, execution: Execution) -> None:
         """Take a new execution."""
         self._running[execution.id] = execution

@@ -31,6 +31,12 @@ def execution_id() -> str:
     return EXECUTION_PREFIX + secrets.token_hex(8)
 
 
+def is_execution_id(text: str) -> bool:
+    """Whether it has the form of an execution id."""
+    rest = text.removeprefix(EXECUTION_PREFIX)
+    return rest != text and len(rest) == 16 and set(rest) <= set("0123456789abcdef")
+
+
 def sandbox_id() -> str:
     """Make a sandbox id: 12 lower-case letters and digits (62 bits)."""
     return _random(_LOWER, 12)

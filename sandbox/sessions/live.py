@@ -45,13 +45,18 @@ class LiveLog:
         self._waiters: list[asyncio.Future[None]] = []
         self.chars = 0
 
-    def append(self, body: Progress | ExecutionResult) -> None:
-        """Add an event; what comes after `close` is dropped."""
-        if self._closed:
+    def append(self, body: Progress | ExecutionResult, seq: int | None = None) -> None:
+        """Add an event; what comes after `close` is dropped.
+
+        `seq`: the number that the agent gave it, so that it is the same for every controller; None: the next one.
+        One that is here already is dropped, and a hole before it is marked with a `LiveCut`.
+        """
+        seq = self._last + 1 if seq is None else seq
+        if self._closed or seq <= self._last:
             return
-        self._last += 1
-        self._events.append(LiveEvent(self._last, body))
-        self.chars += _weight(body)
+        if self._events and seq > self._last + 1:
+            self._add(seq - 1, LiveCut())
+        self._add(seq, body)
         while self.chars > self._limit and len(self._events) > 1:
             self.chars -= _weight(self._events.popleft().body)
         self._wake()
@@ -73,6 +78,11 @@ class LiveLog:
             if self._closed:
                 return
             await self._more()
+
+    def _add(self, seq: int, body: Progress | ExecutionResult) -> None:
+        self._last = seq
+        self._events.append(LiveEvent(seq, body))
+        self.chars += _weight(body)
 
     def _since(self, after: int) -> list[LiveEvent]:
         """Give what is kept after `after`, with a `LiveCut` before it when something between is gone."""

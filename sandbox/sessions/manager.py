@@ -4,8 +4,9 @@ The hot path (a session in memory with a live sandbox) touches no database and w
 """
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 
@@ -13,25 +14,28 @@ import structlog
 
 from sandbox.errors import NotFound, Overloaded, RuntimeFault, StoreUnavailable, WorkbenchError
 from sandbox.pipe.messages import RunCode, Status
-from sandbox.runtimes.base import SIZES, Runtime, SandboxSpec, Size
-from sandbox.sessions import ids, runner, source
+from sandbox.runtimes.base import Runtime, SandboxSpec
+from sandbox.sessions import ids, runner, source, telling
 from sandbox.sessions.background import Background
 from sandbox.sessions.boot import boot
 from sandbox.sessions.catalog import Catalog
-from sandbox.sessions.execution import Execution
+from sandbox.sessions.claims import Claims
+from sandbox.sessions.debts import Debts
+from sandbox.sessions.execution import Execution, Kind
 from sandbox.sessions.history import History
-from sandbox.sessions.leftovers import take_over
 from sandbox.sessions.observer import NoObserver, Observer
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.place import Place
-from sandbox.sessions.pool import Pool
+from sandbox.sessions.reaper import Clock
+from sandbox.sessions.rest import Rests
 from sandbox.sessions.sandbox import LiveSandbox, SandboxStatus
 from sandbox.sessions.session import Session
 from sandbox.sessions.store import Store
+from sandbox.sessions.supply import POOL_SIZE_NAME, Supply
+from sandbox.sessions.takeover import TakenOver, Takeover
 
 log = structlog.get_logger(__name__)
 
-POOL_SIZE_NAME = "standard"
 _LOST_BEFORE = "its sandbox ended since the session was last used"
 
 
@@ -42,8 +46,9 @@ def _now() -> datetime:
 class SessionManager:
     """Everything about sessions, for the layers above. `start_up` before use, `aclose` after it.
 
-    `installation` names what this controller's sandboxes are labelled with: at the start, leftovers with that
-    label are removed. The manager closes `runtime` and `store`.
+    `installation` names what this controller's sandboxes are labelled with: at the start, those with that label are
+    taken over, or removed when no session has them. The manager closes `runtime` and `store`. `timers`: the clock of
+    idle sandboxes; None: the event loop.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class SessionManager:
         limits: SessionLimits | None = None,
         observer: Observer | None = None,
         clock: Callable[[], datetime] = _now,
+        timers: Clock | None = None,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -62,9 +68,13 @@ class SessionManager:
         self._limits = limits or SessionLimits()
         self._observer: Observer = observer or NoObserver()
         self._clock = clock
+        self._timers = timers
+        self._rests = Rests(runtime, self._limits, self._observer)
         self._background = Background()
+        self._debts = Debts(runtime, installation, self._background, deadline_s=self._limits.call_deadline_s)
         self._closing = False
         self._closed = False
+        self._leaving: asyncio.TimerHandle | None = None
         self._places: dict[str, Place] = {}
         self._catalog = Catalog(
             store,
@@ -78,48 +88,85 @@ class SessionManager:
             overall=self._limits.executions_kept,
             chars=self._limits.kept_chars,
         )
-        self.pool = Pool(
-            partial(self._boot, SIZES[POOL_SIZE_NAME]),
+        self._claims = Claims(store, self._background, clock, installation)
+        self._takeover = Takeover(
+            runtime,
+            self._claims,
+            self._background,
+            self._limits,
+            installation,
+            owe=self._debts.owe,
+            adopt=self._adopt,
+        )
+        self.supply = Supply(
+            self._boot,
+            installation,
             self._background,
             self._observer,
-            size=self._limits.pool_size,
-            size_name=POOL_SIZE_NAME,
-            retry_s=self._limits.pool_retry_s,
+            self._limits,
+            owe=self._debts.owe,
+            made_with=runtime.check,
         )
+        self.pool = self.supply.pools[POOL_SIZE_NAME]
 
     # --- life ---------------------------------------------------------------------------------------
 
     async def start_up(self) -> None:
-        """Open the store, clear what an earlier controller left, begin to fill the pool.
+        """Open the store, take over what an earlier controller left, begin to fill the pool.
+
+        An engine that does not answer is asked again in the background.
 
         Raises:
             StoreUnavailable: the store cannot be opened.
         """
         await self._store.open()
-        await take_over(self._runtime, self._installation, self._limits.call_deadline_s)
-        self.pool.start()
+        try:
+            await self._takeover.ensure()
+        except (RuntimeFault, StoreUnavailable) as error:
+            log.warning("what earlier sandboxes are left is not known", error=error.message)
+            self._background.spawn_lasting(self._start_up_later(), "start without an engine")
+        else:
+            self.supply.start()
 
     @property
-    def sandboxes(self) -> int:
-        """How many sessions have a sandbox now."""
-        return sum(place.live is not None for place in self._places.values())
+    def states(self) -> Counter[str]:
+        """How many sessions' sandboxes are in each state; those that have none do not count."""
+        return Counter(place.state for place in self._places.values() if not place.idle)
+
+    @property
+    def running(self) -> int:
+        """How many executions have not ended."""
+        return len(self._history.running)
 
     def stop_taking(self) -> None:
-        """Refuse new executions and ask all that run to end: the first step of a shutdown."""
+        """Refuse new executions: the first step of a shutdown. What runs is asked to end.
+
+        Where sandboxes are kept it gets `shutdown_grace_s` for that instead, and is then left to the next controller.
+        """
+        if self._closing:
+            return
         self._closing = True
+        if self._limits.keep_sandboxes:
+            self._leaving = asyncio.get_running_loop().call_later(self._limits.shutdown_grace_s, self._leave)
+            return
         for execution in self._history.running:
             execution.interrupt()
 
     async def aclose(self) -> None:
-        """Interrupt what runs, remove all sandboxes, close store and runtime; every part has its deadline."""
+        """Interrupt what runs and remove all sandboxes, or leave both; close store and runtime.
+
+        Every part has its deadline.
+        """
         if self._closed:
             return
         self._closed = True
         self.stop_taking()
+        if self._limits.keep_sandboxes:
+            self._leave()
         await self._until_idle(self._limits.shutdown_grace_s)
         try:
             async with asyncio.timeout(self._limits.call_deadline_s), asyncio.TaskGroup() as group:
-                group.create_task(self.pool.aclose())
+                group.create_task(self.supply.aclose())
                 for place in self._places.values():
                     group.create_task(place.close(Overloaded("the controller was shut down")))
         except TimeoutError:
@@ -140,7 +187,10 @@ class SessionManager:
             NotFound: `ref` is a session id, and not of a session of this owner.
             StoreUnavailable: it is not in memory and the store does not answer.
         """
-        return await self._catalog.resolve(owner, ref, user_id)
+        began = monotonic()
+        session = await self._catalog.resolve(owner, ref, user_id)
+        self._observer.stage("resolve", monotonic() - began)
+        return session
 
     async def get(self, owner: str, session_id: str) -> Session:
         """Give a session by its id or its label; never creates one. Raises as `resolve`."""
@@ -173,17 +223,9 @@ class SessionManager:
         self._check_usable(session)
         source.check(body)
         place = self._place(session)
-        execution = Execution(
-            ids.execution_id(),
-            session_id=session.id,
-            owner=session.owner,
-            kind="python" if isinstance(body, RunCode) else "bash",
-            created_at=self._clock(),
-            timeout_s=timeout_s,
-            live_chars=self._limits.live_chars,
-        )
-        self._history.begin(execution)
-        self._background.spawn(self._run(execution, session, place, body), execution.id)
+        kind: Kind = "python" if isinstance(body, RunCode) else "bash"
+        execution = self._begin(ids.execution_id(), session, kind, timeout_s)
+        self._background.spawn(self._run(execution, session, place, runner.run(execution, place, body)), execution.id)
         return execution
 
     def execution(self, owner: str, execution_id: str) -> Execution:
@@ -210,18 +252,19 @@ class SessionManager:
             Overloaded: the controller shuts down.
         """
         self._check_usable(session)
-        given = await self._place(session).sandbox()
-        return await given.sandbox.restart_kernel()
+        place = self._place(session)
+        with place.used():
+            given = await place.sandbox()
+            return await given.sandbox.restart_kernel()
 
     async def status(self, session: Session) -> SandboxStatus | None:
-        """Ask the session's sandbox how it is; None when it has none now.
+        """Say how the session's sandbox is, without waking it; None when it has none now.
 
         Raises:
             SandboxGone: it is found not to answer.
         """
         place = self._places.get(session.id)
-        live = place.live if place is not None else None
-        return await live.status() if live is not None else None
+        return await place.status() if place is not None else None
 
     async def list(self, owner: str, *, limit: int = 100, after: str | None = None) -> list[Session]:
         """Give the owner's sessions, newest first, from the one after id `after`.
@@ -234,13 +277,31 @@ class SessionManager:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    async def _run(self, execution: Execution, session: Session, place: Place, body: source.Run) -> None:
+    def _begin(
+        self, execution_id: str, session: Session, kind: Kind, timeout_s: float, *, age_s: float = 0.0
+    ) -> Execution:
+        execution = Execution(
+            execution_id,
+            session_id=session.id,
+            owner=session.owner,
+            kind=kind,
+            created_at=self._clock() - timedelta(seconds=age_s),
+            timeout_s=timeout_s,
+            live_chars=self._limits.live_chars,
+        )
+        self._history.begin(execution)
+        return execution
+
+    async def _run(self, execution: Execution, session: Session, place: Place, work: Awaitable[None]) -> None:
         began = monotonic()
+        telling.bind(execution)
         try:
-            await runner.run(execution, place, body)
+            with place.used(), self.supply.quiet.working():
+                await work
         finally:
-            self._history.ended(execution)
-            self._observer.execution_ended(execution.kind, runner.ending_of(execution), monotonic() - began)
+            if execution.released is None:
+                self._history.ended(execution)
+                telling.ended(execution, self._observer, monotonic() - began)
             self._catalog.touch(session)
 
     def _check_usable(self, session: Session) -> None:
@@ -254,7 +315,18 @@ class SessionManager:
             self._make_room()
             provide = partial(self._provide, session)
             lost = _LOST_BEFORE if session.last_used_at is not None else None
-            place = Place(session.id, provide, self._background, self._observer, lost=lost)
+            place = Place(
+                session.id,
+                provide,
+                self._background,
+                self._observer,
+                owe=self._debts.owe,
+                rests=self._rests,
+                rules=self._limits.idle_of.get(session.owner, self._limits.idle),
+                clock=self._timers or asyncio.get_running_loop(),
+                lost=lost,
+                on_removal=self._removed,
+            )
             self._places[session.id] = place
         return place
 
@@ -269,23 +341,57 @@ class SessionManager:
 
     async def _provide(self, session: Session) -> LiveSandbox:
         """Claim a sandbox from the pool, or boot one."""
+        await self._takeover.ensure()
         began = monotonic()
-        sandbox = self.pool.claim(session.sandbox_size)
-        from_pool = sandbox is not None
-        if sandbox is None:
-            sandbox = await self._boot(SIZES[session.sandbox_size])
+        sandbox, from_pool = await self.supply.give(session.sandbox_size, session.owner)
+        self._claims.note(sandbox.sandbox_id, session.id)
         self._catalog.touch(session)
         self._observer.sandbox_started(monotonic() - began, from_pool=from_pool)
         log.info("sandbox given", session=session.id, sandbox=sandbox.sandbox_id, from_pool=from_pool)
         return sandbox
 
-    async def _boot(self, size: Size) -> LiveSandbox:
+    def _removed(self, sandbox_id: str) -> None:
+        self._claims.forget(sandbox_id)
+        self.supply.admission.leave(sandbox_id)
+
+    async def _boot(self, spec: SandboxSpec) -> LiveSandbox:
         try:
-            spec = SandboxSpec(ids.sandbox_id(), self._installation, size)
-            return await boot(self._runtime, spec, self._limits)
+            return await boot(self._runtime, spec, self._limits, self._debts)
         except WorkbenchError:
             self._observer.sandbox_start_failed()
             raise
+
+    # --- from one controller to the next --------------------------------------------------------------
+
+    async def _start_up_later(self) -> None:
+        await self._takeover.ensure_in_the_end()
+        if not self._closing:
+            self.supply.start()
+
+    def _adopt(self, found: TakenOver) -> None:
+        """Take a session's sandbox over, and follow what runs in it. Raises `NotFound` for a deleted session."""
+        session, sandbox = found.session, found.sandbox
+        self._catalog.check_alive(session)
+        place = self._place(session)
+        self.supply.admission.note(sandbox.sandbox_id, sandbox.spec.size.memory_bytes)
+        place.adopt(sandbox, stopped=found.stopped)
+        for survivor in found.survivors:
+            if survivor.id in self._history:
+                continue  # not this agent's to name
+            execution = self._begin(survivor.id, session, survivor.kind.value, survivor.timeout_s, age_s=survivor.age_s)
+            work = runner.rejoin(execution, sandbox, survivor)
+            self._background.spawn(self._run(execution, session, place, work), execution.id)
+
+    def _leave(self) -> None:
+        """Let go of all sandboxes and of what runs in them; the next start finds them."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        executions = [execution.id for execution in self._history.running if execution.sent]
+        why = Overloaded("the controller was shut down", retry_after_s=10)
+        left = sum(place.leave(why) for place in self._places.values())
+        if left:
+            log.info("sandboxes are left to the next start", sandboxes=left, executions=executions)
 
     async def _until_idle(self, timeout_s: float) -> None:
         """Wait until no execution runs, at most so long."""

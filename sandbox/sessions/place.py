@@ -2,35 +2,51 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import structlog
 
-from sandbox.errors import InternalError, RuntimeFault, WorkbenchError
+from sandbox.errors import EngineUnavailable, InternalError, RuntimeFault, WorkbenchError
 from sandbox.sessions import state as machine
+from sandbox.sessions import transitions, words
 from sandbox.sessions.background import Background
+from sandbox.sessions.debts import Owe
 from sandbox.sessions.observer import Observer
-from sandbox.sessions.sandbox import LiveSandbox
+from sandbox.sessions.reaper import Clock, IdleRules, Reaper, Stage
+from sandbox.sessions.rest import Rests
+from sandbox.sessions.sandbox import LiveSandbox, SandboxStatus
 
 log = structlog.get_logger(__name__)
 
 Provide = Callable[[], Awaitable[LiveSandbox]]
 
+_STAGES: Final[dict[type[machine.State], Stage]] = {
+    machine.Live: Stage.LIVE,
+    machine.Paused: Stage.PAUSED,
+    machine.Stopped: Stage.STOPPED,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A sandbox for somebody who asked. `recreated`: in words, that it replaces one that was lost, or None."""
+    """A sandbox for somebody who asked.
+
+    `recreated`: in words, that it replaces one that was lost, or was stopped and started again; or None.
+    """
 
     sandbox: LiveSandbox
     recreated: str | None
 
 
 class Place:
-    """At most one sandbox, however many ask at once.
+    """At most one sandbox, however many ask at once. Left idle it rests, by `rules`; who asks wakes it.
 
-    `provide` claims or boots one. `lost`: why the session has none although it had one before this controller
-    knew it; None for a session that never had one.
+    `provide` claims or boots one. `rests` puts it to rest and wakes it. `lost`: why the session has none although it
+    had one before this controller knew it; None for a session that never had one. `on_removal` is called with the
+    id of a sandbox that the session has no longer.
     """
 
     def __init__(
@@ -40,12 +56,23 @@ class Place:
         background: Background,
         observer: Observer,
         *,
+        owe: Owe,
+        rests: Rests,
+        rules: IdleRules,
+        clock: Clock,
         lost: str | None,
+        on_removal: Callable[[str], None],
     ) -> None:
         self.session_id = session_id
         self._provide = provide
         self._background = background
         self._observer = observer
+        self._on_removal = on_removal
+        self._owe = owe
+        self._rests = rests
+        self._reaper = Reaper(rules, clock, self._idle_for_long)
+        self._turn: asyncio.Task[None] | None = None
+        self._untold: str | None = None
         self._state: machine.State = machine.Absent(lost)
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._waiters: list[asyncio.Future[Given]] = []
@@ -56,6 +83,11 @@ class Place:
     def idle(self) -> bool:
         """Whether it has no sandbox, and none under way."""
         return isinstance(self._state, machine.Absent)
+
+    @property
+    def state(self) -> str:
+        """The state of its sandbox, in one word."""
+        return type(self._state).__name__.lower()
 
     @property
     def closing(self) -> bool:
@@ -69,8 +101,32 @@ class Place:
             return self._sandboxes[self._state.sandbox_id]
         return None
 
+    def used(self, *, counts: bool = True) -> AbstractContextManager[None]:
+        """Keep the sandbox from being put to rest meanwhile. `counts`: idle time counts anew from the end of it."""
+        return self._reaper.used(counts=counts)
+
+    async def status(self) -> SandboxStatus | None:
+        """Say how the sandbox is, without waking it; None when there is none, or none yet.
+
+        Raises:
+            SandboxGone: it is found not to answer.
+        """
+        state = self._state
+        with self.used(counts=False):
+            match state:
+                case machine.Live(sandbox_id):
+                    return await self._sandboxes[sandbox_id].status()
+                case machine.Settling(sandbox_id) | machine.Waking(sandbox_id):
+                    return self._sandboxes[sandbox_id].outline(state.rest)
+                case machine.Paused(sandbox_id) | machine.Stopped(sandbox_id):
+                    return self._sandboxes[sandbox_id].outline(self.state)
+                case _:
+                    return None
+
     async def sandbox(self) -> Given:
-        """Give the session's sandbox; claim or start one when there is none.
+        """Give the session's sandbox; wake it when it rests, claim or start one when there is none.
+
+        To be used under `used`, or it may be put to rest again at once.
 
         Cancelling the wait leaves the start alone: others may wait for it, and the next request will.
 
@@ -82,6 +138,21 @@ class Place:
         self._feed(machine.Asked())
         return await waiter
 
+    def adopt(self, sandbox: LiveSandbox, *, stopped: bool) -> None:
+        """Take a sandbox that an earlier controller gave to the session; `stopped`: with its files only."""
+        self._sandboxes[sandbox.sandbox_id] = sandbox
+        self._feed(machine.Found(sandbox.sandbox_id, stopped))
+        if not stopped:
+            sandbox.when_gone(partial(self._gone, sandbox.sandbox_id))
+
+    def leave(self, why: WorkbenchError) -> bool:
+        """Never give a sandbox again, but leave the one there is to the next controller; whether there is one."""
+        held = self._state.sandbox_id if isinstance(self._state, machine.Held) else None
+        self._feed(machine.LeaveAsked(why))
+        if held is not None:
+            self._sandboxes[held].leave()
+        return held is not None
+
     async def close(self, why: WorkbenchError) -> None:
         """Remove the sandbox and never have one again; who asks or waits gets `why`.
 
@@ -92,24 +163,29 @@ class Place:
             await asyncio.wait(pending)
 
     def _feed(self, event: machine.Event) -> None:
-        self._state, instructions = machine.step(self._state, event)
+        self._state, instructions = transitions.step(self._state, event)
+        self._reaper.at(_STAGES.get(type(self._state)))
         for instruction in instructions:
             self._carry_out(instruction)
 
     def _carry_out(self, instruction: machine.Instruction) -> None:
         match instruction:
             case machine.Start():
-                self._start = self._background.spawn(self._run_start(), f"start for {self.session_id}")
+                # Apart: the callbacks of the new sandbox's pipe keep the context for as long as it lives.
+                name = f"start for {self.session_id}"
+                self._start = self._background.spawn(self._run_start(), name, apart=True)
                 self._start.add_done_callback(self._start_done)
             case machine.AbandonStart():
                 if self._start is not None:
                     self._start.cancel()
-            case machine.Serve(sandbox_id, lost):
-                self._serve(Given(self._sandboxes[sandbox_id], _words(lost)))
+            case machine.Serve():
+                self._serve(instruction)
             case machine.Refuse(error):
                 self._refuse(error)
             case machine.Remove(sandbox_id):
                 self._remove(self._sandboxes[sandbox_id])
+            case machine.Pause() | machine.Stop() | machine.Resume() | machine.StartAgain():
+                self._take_turn(instruction, self._sandboxes[instruction.sandbox_id])
 
     async def _run_start(self) -> None:
         # Whatever happens in here, those who wait are told.
@@ -132,17 +208,23 @@ class Place:
         if not self.closing:
             log.warning("sandbox gone", session=self.session_id, sandbox=sandbox_id, cause=cause)
             self._observer.sandbox_gone()
+            if (failure := self._sandboxes[sandbox_id].peer.failure) is not None:
+                self._observer.fault("pipe", failure.slug)
         self._feed(machine.Gone(sandbox_id, cause))
 
     def _start_done(self, task: asyncio.Task[None]) -> None:
         if self._start is task:
             self._start = None
 
-    def _serve(self, given: Given) -> None:
+    def _serve(self, serve: machine.Serve) -> None:
+        told = words.lost_before(serve) or self._untold
+        given = Given(self._sandboxes[serve.sandbox_id], told)
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(given)
+        waiting = [waiter for waiter in waiters if not waiter.done()]
+        for waiter in waiting:
+            waiter.set_result(given)
+        # All who waited may have left: then the next one is told what was lost.
+        self._untold = None if waiting else told
 
     def _refuse(self, error: WorkbenchError) -> None:
         waiters, self._waiters = self._waiters, []
@@ -150,27 +232,111 @@ class Place:
             if not waiter.done():
                 waiter.set_exception(error)
 
+    # --- rest -----------------------------------------------------------------------------------------
+
+    def _idle_for_long(self, stage: Stage) -> None:
+        live = self.live
+        if live is not None:
+            self._background.spawn(self._rest_unless_busy(live, stage), f"rest of {live.sandbox_id}")
+        elif isinstance(self._state, machine.Paused | machine.Stopped):
+            self._to(stage, self._state.sandbox_id)
+
+    async def _rest_unless_busy(self, sandbox: LiveSandbox, stage: Stage) -> None:
+        try:
+            with self.used(counts=False):
+                busy = self._reaper.rules.background_jobs_keep_awake and await sandbox.has_jobs()
+        except WorkbenchError as error:
+            log.warning("whether a sandbox is busy is not known", sandbox=sandbox.sandbox_id, error=error.message)
+            busy = True
+        if self._reaper.idle and self.live is sandbox:
+            if busy or not sandbox.connected:
+                self._reaper.stay()
+            else:
+                self._to(stage, sandbox.sandbox_id)
+
+    def _to(self, stage: Stage, sandbox_id: str) -> None:
+        match stage:
+            case Stage.PAUSED:
+                self._feed(machine.RestAsked(sandbox_id, machine.Rest.PAUSED))
+            case Stage.STOPPED:
+                self._feed(machine.RestAsked(sandbox_id, machine.Rest.STOPPED))
+            case Stage.REMOVED:
+                self._observer.sandbox_expired()
+                self._feed(machine.Expired(sandbox_id, words.expired(self._reaper.rules.remove_after_s)))
+
+    def _take_turn(self, instruction: machine.Turn, sandbox: LiveSandbox) -> None:
+        """Rest and waking of a sandbox never overlap: each is told to the state machine at its very end."""
+        match instruction:
+            case machine.Pause():
+                work = self._run_rest(sandbox, machine.Rest.PAUSED)
+            case machine.Stop():
+                work = self._run_rest(sandbox, machine.Rest.STOPPED)
+            case machine.Resume():
+                work = self._run_wake(sandbox, machine.Rest.PAUSED)
+            case machine.StartAgain():
+                work = self._run_wake(sandbox, machine.Rest.STOPPED)
+        # Apart, as starts are; what is logged in there names the session.
+        self._turn = self._background.spawn(work, f"rest or waking for {self.session_id}", apart=True)
+
+    async def _run_rest(self, sandbox: LiveSandbox, rest: machine.Rest) -> None:
+        structlog.contextvars.bind_contextvars(session=self.session_id)
+        try:
+            await self._rests.put_to_rest(sandbox, rest)
+        except RuntimeFault as error:
+            log.warning("a sandbox could not be put to rest", sandbox=sandbox.sandbox_id, error=error.message)
+        finally:
+            self._feed(machine.Rested(sandbox.sandbox_id))
+
+    async def _run_wake(self, sandbox: LiveSandbox, rest: machine.Rest) -> None:
+        structlog.contextvars.bind_contextvars(session=self.session_id)
+        woken = sandbox
+        sandbox_id = sandbox.sandbox_id
+        event: machine.Event = machine.WakeFailed(sandbox_id, "the waking of the old one broke off")
+        try:
+            woken = await self._rests.wake(sandbox, rest)
+            self._sandboxes[sandbox_id] = woken
+            event = machine.Woken(sandbox_id)
+        except EngineUnavailable as error:
+            event = machine.WakeRefused(sandbox_id, error)
+        except WorkbenchError as error:
+            log.warning("a sandbox could not be woken", sandbox=sandbox_id, error=error.message)
+            event = machine.WakeFailed(sandbox_id, f"the old one could not be woken: {error.message.splitlines()[0]}")
+        finally:
+            self._feed(event)
+        if woken is not sandbox:
+            woken.when_gone(partial(self._gone, sandbox_id))
+            if self.closing:
+                woken.retire("the session was closed")
+
+    # --- removal --------------------------------------------------------------------------------------
+
     def _remove(self, sandbox: LiveSandbox) -> None:
         if isinstance(self._state, machine.Closed):
             sandbox.retire(self._state.why.message)
+        elif isinstance(self._state, machine.Removing) and self._state.known:
+            sandbox.when_gone(_known)
+            sandbox.retire(self._state.lost)
+        self._on_removal(sandbox.sandbox_id)
         task = self._background.spawn(self._run_removal(sandbox), f"removal of {sandbox.sandbox_id}")
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
 
     async def _run_removal(self, sandbox: LiveSandbox) -> None:
         cause = "its removal broke off"
+        if self._turn is not None:
+            await asyncio.wait({self._turn})
         try:
             cause = await sandbox.remove()
         except RuntimeFault as error:
             cause = await sandbox.cause()
-            log.warning("a sandbox could not be removed", sandbox=sandbox.sandbox_id, error=error.message)
+            log.warning("a sandbox could not be removed yet", sandbox=sandbox.sandbox_id, error=error.message)
+            self._owe(sandbox.sandbox_id)
+        else:
+            log.info("sandbox removed", session=self.session_id, sandbox=sandbox.sandbox_id, cause=cause)
         finally:
             del self._sandboxes[sandbox.sandbox_id]
             self._feed(machine.Removed(sandbox.sandbox_id, cause))
-        log.info("sandbox removed", session=self.session_id, sandbox=sandbox.sandbox_id, cause=cause)
 
 
-def _words(lost: str | None) -> str | None:
-    if lost is None:
-        return None
-    return f"The session has a new sandbox: {lost}. Variables and files of the old one are lost."
+def _known(_cause: str) -> None:
+    """A sandbox that is removed on purpose is no surprise."""

@@ -1,12 +1,14 @@
 """Runs one execution from its request to its end, whatever happens on the way."""
 
 import asyncio
+from collections.abc import Awaitable
 
-from sandbox.errors import InternalError, WorkbenchError
-from sandbox.pipe.messages import Ending
+from sandbox.errors import ExecutionGoesOn, InternalError, WorkbenchError
+from sandbox.pipe.messages import Survivor
 from sandbox.sessions.execution import Execution, not_started, sandbox_gone
 from sandbox.sessions.live import ExecutionResult
 from sandbox.sessions.place import Place
+from sandbox.sessions.sandbox import LiveSandbox
 from sandbox.sessions.source import Run
 
 _SHUT_DOWN = "the controller was shut down"
@@ -14,9 +16,21 @@ _SHUT_DOWN = "the controller was shut down"
 
 async def run(execution: Execution, place: Place, body: Run) -> None:
     """Get the session's sandbox and run `body` in it; the execution always ends, exactly once."""
+    await _to_its_end(execution, _outcome(execution, place, body))
+
+
+async def rejoin(execution: Execution, sandbox: LiveSandbox, survivor: Survivor) -> None:
+    """Follow an execution that an earlier controller began, to its end; what it said is said again."""
+    execution.sandbox_suffix = sandbox.suffix
+    await _to_its_end(execution, sandbox.run(execution, survivor))
+
+
+async def _to_its_end(execution: Execution, work: Awaitable[ExecutionResult]) -> None:
     outcome: ExecutionResult | WorkbenchError = InternalError("the execution broke off; the log says why")
     try:
-        outcome = await _outcome(execution, place, body)
+        outcome = await work
+    except ExecutionGoesOn as why:
+        execution.release(why)
     except WorkbenchError as error:
         outcome = error
     except asyncio.CancelledError:
@@ -35,11 +49,8 @@ async def _outcome(execution: Execution, place: Place, body: Run) -> ExecutionRe
     if task is not None:
         execution.stop_with(task.cancel, sent=False)
     given = await place.sandbox()
+    while not await given.sandbox.reachable():
+        given = await place.sandbox()
     execution.sandbox_suffix = given.sandbox.suffix
     execution.recreated = given.recreated
     return await given.sandbox.run(execution, body)
-
-
-def ending_of(execution: Execution) -> Ending | None:
-    """Give how it ended; None when no sandbox could be had."""
-    return execution.result.ending if execution.result is not None else None

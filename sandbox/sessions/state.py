@@ -1,23 +1,34 @@
-"""A session's sandbox as a state machine: events in, instructions out. No I/O, no clock.
+"""The states of a session's sandbox, what happens to it, and what is to be done. `transitions` puts them together.
 
-                  Asked                 Started
-        Absent ──────────> Starting ──────────────> Live
-          ^  ^                │                       │ Gone
-          │  └── StartFailed ─┘                       v
-          └────────────────── Removed ─────────── Removing      (Asked meanwhile: Removed leads to Starting)
+              Asked                 Started
+    Absent ──────────> Starting ──────────────> Live
+      ^  ^                │                       │ Gone, Expired
+      │  └── StartFailed ─┘                       v
+      └────────────────── Removed ─────────── Removing      (Asked meanwhile: Removed leads to Starting)
 
-    CloseAsked leads from every state to Closed, which nothing leaves.
+          RestAsked              Rested                      Asked            Woken
+    Live ───────────> Settling ──────────> Paused, Stopped ─────────> Waking ───────> Live
+                          └── Asked meanwhile: Rested leads to Waking    └── WakeFailed: Removing
+                                                                             └── WakeRefused: as before
 
-A sandbox that rests (paused, stopped, archived) becomes a state of its own, beside `Live`, that holds what `Live`
-holds; `Asked` leads from it to `Starting`, with an instruction that wakes instead of starting, and `lost` says
-what the rest cost. Nothing that is here has to change for it: waiters already wait in `Starting`, what was lost
-already travels with the state, and `Gone`, `CloseAsked` and `Removed` mean the same for a sandbox at rest.
+Paused can be asked to stop. Gone and Expired lead from every state with a sandbox to Removing.
+CloseAsked leads from every state to Closed, which nothing leaves; so does LeaveAsked, without removing anything.
+Found leads from Absent and Starting to Live or Stopped: an earlier controller had given the session that sandbox.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 from sandbox.errors import WorkbenchError
+
+
+class Rest(StrEnum):
+    """How a sandbox rests: frozen with all that it has in memory, or ended with its files only."""
+
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
 
 # --- states ---------------------------------------------------------------------------------------
 
@@ -44,12 +55,47 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Settling:
+    """It is put to rest. `asked`: somebody waits for it, so it is woken as soon as it rests."""
+
+    sandbox_id: str
+    rest: Rest
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """It is frozen; nothing is lost by that."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing runs in it; its files are kept, variables and background jobs are lost."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """It is woken from `rest`; who asks now waits for it."""
+
+    sandbox_id: str
+    rest: Rest
+
+
+@dataclass(frozen=True, slots=True)
 class Removing:
-    """It is gone or unusable and what is left of it is removed. `asked`: somebody waits for a new one."""
+    """It is gone or unusable and what is left of it is removed. `asked`: somebody waits for a new one.
+
+    `known`: `lost` is the last word on why; otherwise the removal finds it out.
+    """
 
     sandbox_id: str
     lost: str
     asked: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +105,10 @@ class Closed:
     why: WorkbenchError
 
 
-State: TypeAlias = Absent | Starting | Live | Removing | Closed
+Held: TypeAlias = Live | Settling | Paused | Stopped | Waking
+"""States with a sandbox that is to be kept."""
+
+State: TypeAlias = Absent | Starting | Held | Removing | Closed
 
 # --- events ---------------------------------------------------------------------------------------
 
@@ -74,6 +123,14 @@ class Started:
     """The start succeeded, by a claim from the pool or by a boot."""
 
     sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A sandbox that an earlier controller gave to the session was found, running or `stopped`."""
+
+    sandbox_id: str
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +149,52 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class RestAsked:
+    """A sandbox was idle for so long that it is to rest."""
+
+    sandbox_id: str
+    rest: Rest
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """Putting a sandbox to rest is over. Where that failed, waking sorts it out."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A sandbox can be used again."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeFailed:
+    """A sandbox at rest could not be woken; it is of no more use."""
+
+    sandbox_id: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeRefused:
+    """A sandbox at rest could not be woken now, but may be later: it stays as it was."""
+
+    sandbox_id: str
+    error: WorkbenchError
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A sandbox was idle for so long that it is to be removed. `why`: that, in words."""
+
+    sandbox_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """The removal of a sandbox is over. `cause`: what was found out meanwhile about why it had gone."""
 
@@ -106,7 +209,29 @@ class CloseAsked:
     why: WorkbenchError
 
 
-Event: TypeAlias = Asked | Started | StartFailed | Gone | Removed | CloseAsked
+@dataclass(frozen=True, slots=True)
+class LeaveAsked:
+    """The controller ends, and leaves what it has to the next one."""
+
+    why: WorkbenchError
+
+
+Event: TypeAlias = (
+    Asked
+    | Started
+    | StartFailed
+    | Gone
+    | RestAsked
+    | Rested
+    | Woken
+    | WakeFailed
+    | WakeRefused
+    | Expired
+    | Removed
+    | CloseAsked
+    | LeaveAsked
+    | Found
+)
 
 # --- instructions ---------------------------------------------------------------------------------
 
@@ -123,10 +248,14 @@ class AbandonStart:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Give the sandbox to all that wait. `recreated`: what happened to the one before it, or None."""
+    """Give the sandbox to all that wait.
+
+    `recreated`: what happened to the one before it, or None. `restarted`: it was stopped and started again.
+    """
 
     sandbox_id: str
     recreated: str | None = None
+    restarted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,90 +266,41 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Freeze a sandbox; answer with `Rested`, also when it could not be done."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End what runs in a sandbox and keep its files; answer as to `Pause`."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a frozen sandbox go on; answer with `Woken`, `WakeFailed` or `WakeRefused`."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Start a stopped sandbox on its files; answer as to `Resume`."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Remove what is left of a sandbox; answer with `Removed`, also when it could not be done."""
 
     sandbox_id: str
 
 
-Instruction: TypeAlias = Start | AbandonStart | Serve | Refuse | Remove
+Turn: TypeAlias = Pause | Stop | Resume | StartAgain
+"""What puts a sandbox to rest or wakes it."""
 
-Step: TypeAlias = tuple[State, tuple[Instruction, ...]]
-
-
-def step(state: State, event: Event) -> Step:
-    """Give the next state and what is to be done. Every event is legal in every state."""
-    match state:
-        case Absent():
-            return _absent(state, event)
-        case Starting():
-            return _starting(state, event)
-        case Live():
-            return _live(state, event)
-        case Removing():
-            return _removing(state, event)
-        case Closed():
-            return _closed(state, event)
-
-
-def _absent(state: Absent, event: Event) -> Step:
-    match event:
-        case Asked():
-            return Starting(state.lost), (Start(),)
-        case Started(sandbox_id):
-            return state, (Remove(sandbox_id),)
-        case CloseAsked(why):
-            return Closed(why), ()
-        case StartFailed() | Gone() | Removed():
-            return state, ()
-
-
-def _starting(state: Starting, event: Event) -> Step:
-    match event:
-        case Started(sandbox_id):
-            return Live(sandbox_id), (Serve(sandbox_id, state.lost),)
-        case StartFailed(error):
-            return Absent(state.lost), (Refuse(error),)
-        case CloseAsked(why):
-            return Closed(why), (AbandonStart(), Refuse(why))
-        case Asked() | Gone() | Removed():
-            # The start itself says how it ends: a sandbox that goes meanwhile is its failure.
-            return state, ()
-
-
-def _live(state: Live, event: Event) -> Step:
-    match event:
-        case Asked():
-            return state, (Serve(state.sandbox_id),)
-        case Gone(sandbox_id, cause) if sandbox_id == state.sandbox_id:
-            return Removing(sandbox_id, cause), (Remove(sandbox_id),)
-        case Started(sandbox_id) if sandbox_id != state.sandbox_id:
-            return state, (Remove(sandbox_id),)
-        case CloseAsked(why):
-            return Closed(why), (Remove(state.sandbox_id),)
-        case Started() | StartFailed() | Gone() | Removed():
-            return state, ()
-
-
-def _removing(state: Removing, event: Event) -> Step:
-    match event:
-        case Asked():
-            return Removing(state.sandbox_id, state.lost, asked=True), ()
-        case Removed(sandbox_id, cause) if sandbox_id == state.sandbox_id:
-            return (Starting(cause), (Start(),)) if state.asked else (Absent(cause), ())
-        case Started(sandbox_id):
-            return state, (Remove(sandbox_id),)
-        case CloseAsked(why):
-            return Closed(why), (Refuse(why),) if state.asked else ()
-        case StartFailed() | Gone() | Removed():
-            return state, ()
-
-
-def _closed(state: Closed, event: Event) -> Step:
-    match event:
-        case Asked():
-            return state, (Refuse(state.why),)
-        case Started(sandbox_id):
-            return state, (Remove(sandbox_id),)
-        case StartFailed() | Gone() | Removed() | CloseAsked():
-            return state, ()
+Instruction: TypeAlias = Start | AbandonStart | Serve | Refuse | Turn | Remove

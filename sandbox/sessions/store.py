@@ -1,9 +1,21 @@
-"""What the sessions need from a store. It holds what sessions are, never what runs."""
+"""What the sessions need from a store. It holds what sessions are and which sandbox is whose, never what runs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sandbox.sessions.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sandbox that a session has. `installation`: whose sandboxes it is among."""
+
+    sandbox_id: str
+    session_id: str
+    installation: str
+    claimed_at: datetime
 
 
 class Store(Protocol):
@@ -36,6 +48,12 @@ class Store(Protocol):
 
     async def delete(self, owner: str, session_id: str, at: datetime) -> bool:
         """Mark a session deleted. Whether there was one."""
+
+    async def claims(self, installation: str) -> Sequence[tuple[Claim, Session | None]]:
+        """Give all claims of an installation, oldest first, each with its session; None for a deleted one."""
+
+    async def change_claims(self, made: Sequence[Claim], ended: Sequence[str]) -> None:
+        """Store claims, each in the place of an earlier one of that sandbox, and delete those of sandboxes."""
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` when the store does not answer."""

@@ -1,8 +1,9 @@
 """The store in a SQL database, by SQLAlchemy: SQLite or PostgreSQL, the same statements for both."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sandbox.errors import NotFound, StoreUnavailable
 from sandbox.sessions import engine_sql
 from sandbox.sessions.session import Session
-from sandbox.sessions.tables import CREATE_SCHEMA_VERSION, MIGRATIONS, schema_version, sessions
+from sandbox.sessions.store import Claim
+from sandbox.sessions.tables import CREATE_SCHEMA_VERSION, MIGRATIONS, sandboxes, schema_version, sessions
 
 _COLUMNS = tuple(column for column in sessions.c if column.name != "deleted_at")
 _ALIVE = sessions.c.deleted_at.is_(None)
@@ -109,6 +111,31 @@ class SqlStore:
                 .values(deleted_at=at, updated_at=at)
             )
             return marked.rowcount > 0
+
+    async def claims(self, installation: str) -> Sequence[tuple[Claim, Session | None]]:
+        """Give all claims of an installation, oldest first, each with its session; None for a deleted one."""
+        query = (
+            sa.select(sandboxes, *_COLUMNS)
+            .select_from(sandboxes.outerjoin(sessions, (sessions.c.id == sandboxes.c.session_id) & _ALIVE))
+            .where(sandboxes.c.installation == installation)
+            .order_by(sandboxes.c.claimed_at, sandboxes.c.sandbox_id)
+        )
+        width = len(sandboxes.c)
+        async with self._transaction() as connection:
+            rows = [tuple(row) for row in await connection.execute(query)]
+        names = [column.name for column in _COLUMNS]
+        return [
+            (Claim(*row[:width]), Session(**dict(zip(names, row[width:], strict=True))) if row[width] else None)
+            for row in rows
+        ]
+
+    async def change_claims(self, made: Sequence[Claim], ended: Sequence[str]) -> None:
+        """Store claims, each in the place of an earlier one of that sandbox, and delete those of sandboxes."""
+        replaced = [*ended, *(claim.sandbox_id for claim in made)]
+        async with self._transaction(writes=True) as connection:
+            await connection.execute(sandboxes.delete().where(sandboxes.c.sandbox_id.in_(replaced)))
+            if made:
+                await connection.execute(sandboxes.insert(), [asdict(claim) for claim in made])
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` when the store does not answer."""

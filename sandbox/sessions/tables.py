@@ -43,6 +43,15 @@ sessions = sa.Table(
     sa.Column("deleted_at", UtcTime),
 )
 
+sandboxes = sa.Table(
+    "sandboxes",
+    metadata,
+    sa.Column("sandbox_id", sa.Text, primary_key=True),
+    sa.Column("session_id", sa.Text, nullable=False),
+    sa.Column("installation", sa.Text, nullable=False),
+    sa.Column("claimed_at", UtcTime, nullable=False),
+)
+
 schema_version = sa.Table(
     "schema_version",
     metadata,
@@ -76,6 +85,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE UNIQUE INDEX sessions_by_name ON sessions (owner, name) WHERE deleted_at IS NULL",
         "CREATE INDEX sessions_by_age ON sessions (owner, created_at, id)",
+    ),
+    (
+        """
+        CREATE TABLE sandboxes (
+          sandbox_id TEXT PRIMARY KEY,
+          session_id TEXT NOT NULL,
+          installation TEXT NOT NULL,
+          claimed_at TIMESTAMP WITH TIME ZONE NOT NULL
+        )
+        """,
+        "CREATE INDEX sandboxes_by_installation ON sandboxes (installation, claimed_at)",
     ),
 )
 """SQL that both SQLite and PostgreSQL take; the version of a schema is how many of these it has."""

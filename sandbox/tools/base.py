@@ -2,7 +2,9 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -14,6 +16,11 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.tools.arguments import Check, seconds_within
 
 Outcome: TypeAlias = CodeResult | BashResult
+OnStage: TypeAlias = Callable[[str, float], None]
+
+
+def _told_nobody(_stage: str, _seconds: float) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +66,27 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tool(ABC):
-    """A meta tool that runs something. `strict_schema` leaves out what the published schema does not have."""
+    """A meta tool that runs something. `strict_schema` leaves out what the published schema does not have.
+
+    `on_stage` is told the seconds that composing an answer took.
+    """
 
     slug: ClassVar[str]
     arguments_type: ClassVar[type[msgspec.Struct]]
     data_type: ClassVar[type[msgspec.Struct]]
 
-    def __init__(self, manager: SessionManager, limits: TimeLimits, *, strict_schema: bool = False) -> None:
+    def __init__(
+        self,
+        manager: SessionManager,
+        limits: TimeLimits,
+        *,
+        strict_schema: bool = False,
+        on_stage: OnStage = _told_nobody,
+    ) -> None:
         self._manager = manager
         self._limits = limits
         self._strict = strict_schema
+        self._on_stage = on_stage
         self.checks: dict[str, Check] = {"timeout": seconds_within(limits.highest_s)}
         """What a request's fields have to pass beyond their type."""
 
@@ -81,10 +99,14 @@ class Tool(ABC):
         """
         execution = await self.start(caller, self._read(arguments))
         try:
-            return self.present(execution, await execution.wait())
+            outcome = await execution.wait()
         except asyncio.CancelledError:
             execution.interrupt()
             raise
+        began = perf_counter()
+        result = self.present(execution, outcome)
+        self._on_stage("present", perf_counter() - began)
+        return result
 
     async def start(self, caller: Caller, asked: Asked) -> Execution:
         """Start and return at once: the execution runs by itself.

@@ -20,7 +20,7 @@ class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What an answer says of its execution. `duration_ms`: from its start; `note`: words worth reading.
 
     `variables`, `files`: whether they are still there after this ending. `recreated`: why the sandbox was a new
-    one when the execution started.
+    one, or a stopped one started again, when the execution started, and what was lost with that.
     """
 
     id: str

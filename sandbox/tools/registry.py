@@ -6,7 +6,7 @@ from typing import Literal
 from sandbox.errors import NotFound
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.manager import SessionManager
-from sandbox.tools.base import Outcome, TimeLimits, Tool, ToolResult
+from sandbox.tools.base import OnStage, Outcome, TimeLimits, Tool, ToolResult
 from sandbox.tools.bash import BashTool
 from sandbox.tools.workbench import WorkbenchTool
 
@@ -50,11 +50,13 @@ class Toolbox:
         return self._by_kind[execution.kind].present(execution, outcome)
 
 
-def make_toolbox(manager: SessionManager, *, workbench: TimeLimits, bash: TimeLimits, strict_schema: bool) -> Toolbox:
+def make_toolbox(
+    manager: SessionManager, *, workbench: TimeLimits, bash: TimeLimits, strict_schema: bool, on_stage: OnStage
+) -> Toolbox:
     """Build all tools over one manager."""
     return Toolbox(
-        WorkbenchTool(manager, workbench, strict_schema=strict_schema),
-        BashTool(manager, bash, strict_schema=strict_schema),
+        WorkbenchTool(manager, workbench, strict_schema=strict_schema, on_stage=on_stage),
+        BashTool(manager, bash, strict_schema=strict_schema, on_stage=on_stage),
     )
 
 

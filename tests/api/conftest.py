@@ -23,6 +23,8 @@ WORKBENCH: Final = "COMPOSIO_REMOTE_WORKBENCH"
 BASH: Final = "COMPOSIO_REMOTE_BASH_TOOL"
 START_S: Final = 60.0
 
+PROGRAM: Final = "from sandbox.config import load_settings; from sandbox.app import serve; serve(load_settings())"
+
 _LISTENS: Final = "listens on "
 
 
@@ -59,7 +61,7 @@ class Server:
 
 
 @contextmanager
-def running_server(data_dir: Path, **settings: str) -> Iterator[Server]:
+def running_server(data_dir: Path, *, program: str = PROGRAM, **settings: str) -> Iterator[Server]:
     """Start a server, wait until it listens, and end it gently."""
     environment = {
         **os.environ,
@@ -71,7 +73,6 @@ def running_server(data_dir: Path, **settings: str) -> Iterator[Server]:
         "WORKBENCH_DATA_DIR": str(data_dir),
         **{f"WORKBENCH_{name.upper()}": value for name, value in settings.items()},
     }
-    program = "from sandbox.config import load_settings; from sandbox.app import serve; serve(load_settings())"
     log = data_dir / "server.log"
     with log.open("w") as errors:
         process = subprocess.Popen(

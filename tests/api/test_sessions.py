@@ -93,9 +93,10 @@ def test_the_server_is_ready_and_counts(server: Server, client: httpx.Client, se
         'workbench_executions_total{ending="completed",kind="python"}',
         'workbench_executions_total{ending="error",kind="python"}',
         'workbench_http_requests_total{method="POST",route="/api/v3/tools/execute/{slug}",status="200"}',
-        'workbench_stage_seconds_count{stage="python"}',
+        'workbench_execution_seconds_count{kind="python"}',
+        'workbench_request_stage_seconds_count{stage="run"}',
         "workbench_pool_ready",
-        "workbench_session_sandboxes",
+        'workbench_sandboxes{state="live"}',
     ):
         assert f"\n{line} " in text
     assert session not in text

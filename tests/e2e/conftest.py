@@ -120,7 +120,14 @@ def workbench(
         child.wait(DEADLINE_S)
 
 
+def containers_of(engine: EngineAddress, installation: str) -> list[str]:
+    """The ids of an installation's containers."""
+    with make_client(engine, timeout_s=60) as client:
+        found = client.containers(all=True, filters={"label": [f"{LABEL_INSTALLATION}={installation}"]})
+        return [entry["Id"] for entry in found]
+
+
 def _remove(engine: EngineAddress, installation: str) -> None:
     with make_client(engine, timeout_s=60) as client:
-        for entry in client.containers(all=True, filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}):
-            client.remove_container(entry["Id"], force=True, v=True)
+        for container in containers_of(engine, installation):
+            client.remove_container(container, force=True, v=True)

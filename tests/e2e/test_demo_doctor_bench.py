@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Workbench
+from tests.e2e.conftest import Workbench, containers_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -17,7 +17,9 @@ def test_the_demo_runs_every_step_of_a_session(workbench: Workbench) -> None:
     assert workbench.key not in answer.stdout + answer.stderr
 
 
-def test_the_demo_starts_a_controller_where_none_answers_and_stops_only_that(unstarted: Workbench) -> None:
+def test_the_demo_starts_a_controller_where_none_answers_and_leaves_nothing_when_it_is_stopped(
+    unstarted: Workbench, runtime_name: str, request: pytest.FixtureRequest
+) -> None:
     answer = unstarted("demo")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "started just now" in answer.stdout
@@ -25,6 +27,9 @@ def test_the_demo_starts_a_controller_where_none_answers_and_stops_only_that(uns
     assert f"(pid {pid})" in unstarted("demo", "--stop").stdout
     assert unstarted.state.running_pid() is None
     assert "no controller of a demo is running" in unstarted("demo", "--stop").stdout
+    if runtime_name == "docker":
+        installation = unstarted.environment["WORKBENCH_INSTALLATION"]
+        assert containers_of(request.getfixturevalue("docker_engine"), installation) == []
 
 
 def test_a_demo_whose_controller_does_not_start_shows_the_end_of_its_log(unstarted: Workbench) -> None:

@@ -339,7 +339,7 @@ async def test_a_sandbox_that_goes_ends_what_runs_and_the_next_request_hears_wha
     [
         (Condition.GONE, "removed from outside"),
         (Condition.PAUSED, "paused from outside"),
-        (Condition.EXITED, "ended by itself"),
+        (Condition.EXITED, "ended by itself or was stopped"),
     ],
 )
 async def test_the_cause_is_what_the_engine_says(

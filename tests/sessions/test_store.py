@@ -14,6 +14,7 @@ import pytest
 from sandbox.errors import ConfigurationError, NotFound, StoreUnavailable
 from sandbox.sessions import ids
 from sandbox.sessions.session import Session
+from sandbox.sessions.store import Claim
 from sandbox.sessions.store_sql import SqlStore
 from tests.sessions.conftest import PASSWORD
 
@@ -253,3 +254,34 @@ async def test_connections_that_the_server_cut_are_replaced(postgres_database: s
     await admin.close()
     assert await store.get("ann", session.id) == session
     await store.close()
+
+
+# --- which sandbox is whose -----------------------------------------------------------------------------------
+
+
+def a_claim(sandbox_id: str, session: Session, *, minute: int = 0, installation: str = "here") -> Claim:
+    return Claim(sandbox_id, session.id, installation, NOON + timedelta(minutes=minute))
+
+
+async def test_claims_come_back_oldest_first_with_their_sessions_for_one_installation(store: SqlStore) -> None:
+    one, two = await store.get_or_create(a_session()), await store.get_or_create(a_session("label/b"))
+    late, early = a_claim("s1", one, minute=5), a_claim("s2", two)
+    await store.change_claims([late, early, a_claim("s3", one, installation="there")], [])
+    assert await store.claims("here") == [(early, two), (late, one)]
+
+
+async def test_a_claim_of_a_deleted_session_has_no_session(store: SqlStore) -> None:
+    session = await store.get_or_create(a_session())
+    claim = a_claim("s1", session)
+    await store.change_claims([claim], [])
+    await store.delete("ann", session.id, NOON)
+    assert await store.claims("here") == [(claim, None)]
+
+
+async def test_a_claim_replaces_an_earlier_one_and_an_ended_one_is_gone(store: SqlStore) -> None:
+    one, two = await store.get_or_create(a_session()), await store.get_or_create(a_session("label/b"))
+    await store.change_claims([a_claim("s1", one), a_claim("s2", one)], ["never"])
+    await store.change_claims([a_claim("s1", two)], ["s2"])
+    assert await store.claims("here") == [(a_claim("s1", two), two)]
+    await store.change_claims([], ["s1"])
+    assert await store.claims("here") == []

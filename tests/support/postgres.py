@@ -6,8 +6,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -20,9 +21,25 @@ def find_binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A server that can be stopped and started again. `url` names the user `workbench` and its password."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextmanager
 def cluster(binaries: Path, password: str) -> Iterator[str]:
     """Run a server and give its URL; the user is `workbench`, the password is asked for."""
+    with stoppable(binaries, password) as made:
+        yield made.url
+
+
+@contextmanager
+def stoppable(binaries: Path, password: str) -> Iterator[Cluster]:
+    """Run a server as `cluster`, and give what stops it."""
     # Not below pytest's folder: the server's own user, when we are root, must be able to reach it.
     folder = Path(tempfile.mkdtemp(prefix="wbpg-"))
     user = _server_user()
@@ -39,11 +56,17 @@ def cluster(binaries: Path, password: str) -> Iterator[str]:
             *("-D", data, "-U", "workbench", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync"),
         )
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        _run(user, binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+        control = (user, binaries / "pg_ctl", "-D", data, "-w")
+        made = Cluster(
+            f"postgresql://workbench:{password}@127.0.0.1:{port}/postgres",
+            start=lambda: _run(*control, "-l", folder / "log", "-o", options, "start"),
+            stop=lambda: _run(*control, "-m", "immediate", "stop"),
+        )
+        made.start()
         try:
-            yield f"postgresql://workbench:{password}@127.0.0.1:{port}/postgres"
+            yield made
         finally:
-            _run(user, binaries / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

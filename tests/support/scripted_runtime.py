@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from sandbox.errors import CallFault, EngineUnavailable, SandboxGone, SandboxStartFailed
+from sandbox import __version__
+from sandbox.errors import CallFault, EngineUnavailable, RuntimeFault, SandboxGone, SandboxStartFailed
 from sandbox.pipe.answerer import Answering
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import (
@@ -38,7 +39,7 @@ from tests.support.wire import Agent, WireLink
 
 @dataclass
 class Box:
-    """One sandbox: its agent, the stream that is open to it, what was written to files in it."""
+    """One sandbox: its agent, the stream that is open to it, what was written to files in it, its background jobs."""
 
     spec: SandboxSpec
     runtime: "ScriptedRuntime"
@@ -47,7 +48,16 @@ class Box:
     files: dict[str, bytes] = field(default_factory=dict)
     link: WireLink | None = None
 
+    jobs: int = 0
+    kernel: KernelState = KernelState.IDLE
+    version: str = __version__
+    silent: bool = False
+
     def __post_init__(self) -> None:
+        self.boot()
+
+    def boot(self) -> None:
+        """Begin as a new agent, which knows nothing of an earlier one."""
         self.agent = Agent(self._answer)
 
     def end(self, condition: Condition = Condition.EXITED, detail: str = "exit code 137") -> None:
@@ -68,7 +78,7 @@ class Box:
                 await self.runtime.kernels_ready.wait()
                 return Done()
             case GetStatus() | RestartKernel():
-                return Status(KernelState.IDLE, home="/home/user")
+                return Status(self.kernel, home="/home/user", background_jobs=self.jobs)
             case WriteFile(path):
                 self.files[path] = await _joined(call.chunks())
                 return FileInfo(path, len(self.files[path]), 0.0)
@@ -108,7 +118,9 @@ class ScriptedRuntime:
 
     `slow`, `removals`: while cleared, `create` or `remove` waits; `creating`, `removing`: released when one begins.
     `kernels_ready`: while cleared, agents do not get ready. `broken`: every engine call fails. `refuse`: `create`
-    does. `started`: released when an execution starts.
+    does. `image`: what `check` says; `checked`: released when it is asked.
+    `started`: released when an execution starts. `rests`: what was asked of pause, resume, stop and start;
+    `refuse_rest`: which of these fail; `rest`: while cleared, they wait; `resting`: released when one begins.
     """
 
     name = "scripted"
@@ -118,20 +130,28 @@ class ScriptedRuntime:
         self.created: list[str] = []
         self.removed: list[str] = []
         self.broken = False
+        self.image = "scripted"
         self.refuse = False
         self.closed = False
         self.creating = asyncio.Semaphore(0)
+        self.checked = asyncio.Semaphore(0)
         self.started = asyncio.Semaphore(0)
         self.slow = asyncio.Event()
         self.slow.set()
         self.removing = asyncio.Semaphore(0)
         self.removals = asyncio.Event()
         self.removals.set()
+        self.rests: list[str] = []
+        self.refuse_rest: set[str] = set()
+        self.resting = asyncio.Semaphore(0)
+        self.rest = asyncio.Event()
+        self.rest.set()
         self.kernels_ready = asyncio.Event()
         self.kernels_ready.set()
 
     async def check(self) -> str:
-        return "scripted"
+        self.checked.release()
+        return self.image
 
     async def create(self, spec: SandboxSpec) -> None:
         self._answering()
@@ -146,7 +166,7 @@ class ScriptedRuntime:
         if sandbox_id not in self.boxes:
             raise SandboxGone(f"no sandbox {sandbox_id}")
         box = self.boxes[sandbox_id]
-        box.link = box.agent.attach()
+        box.link = WireLink(lambda _: None) if box.silent else box.agent.attach()
         return box.link
 
     async def inspect(self, sandbox_id: str) -> SandboxInfo:
@@ -154,10 +174,38 @@ class ScriptedRuntime:
         box = self.boxes.get(sandbox_id)
         if box is None:
             return SandboxInfo(sandbox_id, "", "", Condition.GONE)
-        return SandboxInfo(sandbox_id, box.spec.size.name, "1", box.condition, box.detail)
+        return SandboxInfo(sandbox_id, box.spec.size.name, box.version, box.condition, box.detail)
 
     async def last_words(self, sandbox_id: str) -> str:
         return "farewell from the agent"
+
+    async def pause(self, sandbox_id: str) -> None:
+        await self._rest(sandbox_id, "pause", Condition.PAUSED)
+
+    async def resume(self, sandbox_id: str) -> None:
+        await self._rest(sandbox_id, "resume", Condition.RUNNING)
+
+    async def stop(self, sandbox_id: str) -> None:
+        await self._rest(sandbox_id, "stop", Condition.EXITED)
+        box = self.boxes[sandbox_id]
+        box.end(detail="exit code 137")
+        await box.agent.answerer.aclose()
+
+    async def start(self, sandbox_id: str) -> None:
+        await self._rest(sandbox_id, "start", Condition.RUNNING)
+        self.boxes[sandbox_id].boot()
+
+    async def _rest(self, sandbox_id: str, act: str, condition: Condition) -> None:
+        self._answering()
+        self.rests.append(act)
+        self.resting.release()
+        await self.rest.wait()
+        if act in self.refuse_rest:
+            raise RuntimeFault(f"the engine refuses to {act} it")
+        box = self.boxes.get(sandbox_id)
+        if box is None:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        box.condition = condition
 
     async def remove(self, sandbox_id: str) -> None:
         self._answering()
@@ -172,7 +220,7 @@ class ScriptedRuntime:
     async def list(self, installation: str) -> list[SandboxInfo]:
         self._answering()
         return [
-            SandboxInfo(box.spec.sandbox_id, box.spec.size.name, "1", box.condition)
+            SandboxInfo(box.spec.sandbox_id, box.spec.size.name, box.version, box.condition)
             for box in self.boxes.values()
             if box.spec.installation == installation
         ]

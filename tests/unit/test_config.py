@@ -138,3 +138,11 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         load_or_make(tmp_path / "file" / "secret", lambda: "x")
+
+
+def test_a_key_can_have_idle_settings_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "workbench.toml").write_text("stop_after_s = 7\n[key_overrides.own_1]\npause_after_s = 0\n")
+    overrides = load_settings().key_overrides["own_1"]
+    assert overrides.model_dump(exclude_none=True) == {"pause_after_s": 0.0}
+    monkeypatch.setenv("WORKBENCH_KEY_OVERRIDES", '{"own_1": {"pause_later_s": 1}}')
+    assert refused() == "Invalid settings: key_overrides.own_1.pause_later_s: no such setting"

@@ -9,6 +9,7 @@ from sandbox.limits import CALLS_PENDING_MAX
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answerer, Answering
 from sandbox.pipe.messages import (
+    PROTOCOL_VERSION,
     Ack,
     Artifact,
     Call,
@@ -20,15 +21,19 @@ from sandbox.pipe.messages import (
     End,
     Ending,
     Event,
+    ExecutionKind,
     Fault,
     Frame,
     GetStatus,
+    Join,
+    Joined,
     LiveArtifact,
     LiveOutput,
     ReadFile,
     Result,
     RunCode,
     StreamName,
+    Survivor,
     Sync,
     Synced,
     WriteFile,
@@ -42,7 +47,9 @@ ROUNDS = 100_000
 
 SAID: list[Frame] = [
     Sync("n" * 16),
-    Synced("n" * 16, 1, "boot", running=("c1",), ended=("c2",)),
+    Synced("n" * 16, PROTOCOL_VERSION, "boot", (Survivor("c1", ExecutionKind.PYTHON, 5.0, running_s=1.0),)),
+    Join("c1"),
+    Joined("c1"),
     Call("c1", RunCode("print('x')"), 5.0, live=True),
     Call("c2", ReadFile("/mnt/files/a", 3, 9), 5.0),
     Call("c3", WriteFile("/mnt/files/b"), 5.0),
@@ -104,7 +111,7 @@ async def test_no_stream_of_bytes_makes_the_controllers_side_raise() -> None:
         await asyncio.sleep(0)
         sync = framing.decode(bytes(link.written).strip())
         assert isinstance(sync, Sync)
-        link.arrive(framing.encode(Synced(sync.nonce, 1, "b")))
+        link.arrive(framing.encode(Synced(sync.nonce, PROTOCOL_VERSION, "b")))
         await hello
         waiting = asyncio.ensure_future(peer.call(GetStatus(), timeout_s=5, call_id="c1"))
         await asyncio.sleep(0)

@@ -11,11 +11,13 @@ from sandbox.limits import CALLS_PENDING_MAX, CHUNK_BYTES, CHUNK_WINDOW, LINE_MA
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answering
 from sandbox.pipe.messages import (
+    PROTOCOL_VERSION,
     BashResult,
     Chunk,
     Done,
     Ending,
     Event,
+    ExecutionKind,
     FileInfo,
     Frame,
     GetStatus,
@@ -179,10 +181,14 @@ async def test_what_an_agent_said_to_an_older_controller_is_dropped_before_the_e
     peer = Peer(link)
     hello = asyncio.ensure_future(peer.sync(5))
     await asyncio.sleep(0)
-    link.arrive(b'alf a line","x":1}\n' + framing.encode(Synced("other", 1, "b")) + framing.encode(Chunk("a", 9, b"")))
+    link.arrive(
+        b'alf a line","x":1}\n'
+        + framing.encode(Synced("other", PROTOCOL_VERSION, "b"))
+        + framing.encode(Chunk("a", 9, b""))
+    )
     nonce = framing.decode(bytes(link.written).strip().split(b"\n")[-1])
     assert isinstance(nonce, Sync)
-    link.arrive(framing.encode(Synced(nonce.nonce, 1, "b")))
+    link.arrive(framing.encode(Synced(nonce.nonce, PROTOCOL_VERSION, "b")))
     assert (await hello).boot == "b"
     assert not peer.closed
 
@@ -196,9 +202,10 @@ async def test_an_execution_survives_its_controller_and_its_ending_is_given_to_t
         await lost
 
     second = Peer(agent.attach())
-    assert (await second.sync(5)).running == ("c1",)
+    (survivor,) = (await second.sync(5)).survivors
+    assert (survivor.id, survivor.kind, survivor.timeout_s, survivor.ended) == ("c1", ExecutionKind.BASH, 5, False)
     workshop.gate.set()
-    result = await second.call(RunBash("hold"), timeout_s=5, call_id="c1")
+    result = await second.join("c1", deadline_s=5)
     assert result == BashResult(Ending.INTERRUPTED)
     assert workshop.runs == ["c1"]
 
@@ -214,8 +221,9 @@ async def test_an_ending_that_nobody_heard_is_said_again_after_a_sync(workshop: 
     await asyncio.gather(*(answer.task for answer in agent.answerer._answers.values() if answer.task))
 
     second = Peer(agent.attach())
-    assert (await second.sync(5)).ended == ("c1",)
-    assert await second.call(RunBash("hold"), timeout_s=5, call_id="c1") == BashResult(Ending.INTERRUPTED)
+    (survivor,) = (await second.sync(5)).survivors
+    assert (survivor.id, survivor.ended) == ("c1", True)
+    assert await second.join("c1", deadline_s=5) == BashResult(Ending.INTERRUPTED)
     assert workshop.runs == ["c1"]
 
 

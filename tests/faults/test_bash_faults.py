@@ -1,0 +1,89 @@
+"""Commands that hold, hide or flood, through HTTP, session and container."""
+
+from typing import Final
+
+import pytest
+
+from tests.support.controller import Controller
+from tests.support.faults import bash, ending, fault, usable
+
+pytestmark = pytest.mark.docker
+
+SESSION: Final = "bash faults"
+
+
+@fault("B01")
+@pytest.mark.parametrize(
+    "start",
+    [
+        "nohup sleep 3001 & echo $!",
+        "(sleep 3002) & echo $!",
+        "setsid sleep 3003 & echo $!",
+        "python3 -c 'import os, time\nif os.fork(): os._exit(0)\nos.setsid(); print(1, flush=True); time.sleep(3004)'",
+    ],
+)
+def test_a_background_job_does_not_hold_the_call_and_survives_it(fault_server: Controller, start: str) -> None:
+    answer = bash(fault_server, SESSION, start, timeout=20)
+    assert ending(answer)[0] == "completed"
+    found = bash(fault_server, SESSION, "pgrep -fc '[s]leep.300[1-4]'")["data"]["stdout"]
+    assert int(found) >= 1
+    bash(fault_server, SESSION, "pkill -f '[s]leep.300[1-4]'")
+
+
+@fault("B02")
+@pytest.mark.parametrize("command", ["cat", "read x; echo $?", "python3 -c 'import sys; print(sys.stdin.read())'"])
+def test_standard_input_is_at_its_end(fault_server: Controller, command: str) -> None:
+    assert ending(bash(fault_server, SESSION, command, timeout=20))[0] == "completed"
+
+
+@fault("B03")
+@pytest.mark.parametrize(
+    "command",
+    ["less /etc/passwd", "git init -q made; cd made; git log", "cd made; git commit --allow-empty", "git help log"],
+)
+def test_editors_and_pagers_do_not_wait(fault_server: Controller, command: str) -> None:
+    assert ending(bash(fault_server, SESSION, command, timeout=20))[0] == "completed"
+
+
+@fault("B04")
+@pytest.mark.parametrize(
+    "command", ["trap '' TERM INT HUP; while :; do sleep 3010; done", "(bash -c 'sleep 3011 & wait') & wait"]
+)
+def test_at_the_deadline_the_whole_group_is_gone(fault_server: Controller, command: str) -> None:
+    answer = bash(fault_server, SESSION, f"echo began; {command}", timeout=1)
+    assert (ending(answer)[0], answer["data"]["stdout"]) == ("timed_out", "began\n")
+    assert bash(fault_server, SESSION, "pgrep -fc '[s]leep 301[01]'")["data"]["stdout"] == "0\n"
+    usable(fault_server, SESSION)
+
+
+@fault("B05")
+@pytest.mark.parametrize(
+    ("command", "stdout", "exit_code"),
+    [
+        ("printf 'a\\0b'", "a\x00b", 0),
+        ("printf '\\xff\\xc3'", "��", 0),
+        ("# only a comment", "", 0),
+        ("cat <<'END'\n  two\nlines $HOME\nEND", "  two\nlines $HOME\n", 0),
+        ("   echo lead", "lead\n", 0),
+        ("echo 'unbalanced", "", 2),
+        (": " + "x" * 1_000_000 + "\necho done", "done\n", 0),
+    ],
+)
+def test_odd_commands_get_bashs_own_answer(fault_server: Controller, command: str, stdout: str, exit_code: int) -> None:
+    data = bash(fault_server, SESSION, command)["data"]
+    assert (data["stdout"], data["exit_code"]) == (stdout, exit_code)
+
+
+@fault("B06")
+@pytest.mark.parametrize("command", ["", "a\0b"])
+def test_a_command_that_bash_cannot_get_is_answered_in_words(fault_server: Controller, command: str) -> None:
+    response = fault_server.tool(SESSION, command=command)
+    assert response.status_code in (200, 400, 422), response.text
+    usable(fault_server, SESSION)
+
+
+@fault("B07")
+def test_one_line_of_10_mb_is_cut_inline_and_whole_in_its_file(fault_server: Controller) -> None:
+    data = bash(fault_server, SESSION, "head -c 10000000 /dev/zero | tr '\\0' x")["data"]
+    assert len(data["stdout"]) < 42_000
+    assert bash(fault_server, SESSION, f"wc -c < {data['stdout_file_path']}")["data"]["stdout"] == "10000000\n"

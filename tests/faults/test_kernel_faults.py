@@ -1,0 +1,133 @@
+"""Code that ends badly, through HTTP, session and container: each ending is named and the next request answers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from tests.support.controller import Controller
+from tests.support.faults import bash, ending, fault, python, usable
+
+pytestmark = pytest.mark.docker
+
+PROGRAMS: Final = Path(__file__).parents[1] / "agent" / "programs"
+SESSION: Final = "kernel faults"
+SWALLOWS: Final = (PROGRAMS / "swallows_interrupts.py").read_text()
+
+
+@fault("K01")
+def test_a_client_that_leaves_interrupts_its_loop(fault_server: Controller) -> None:
+    usable(fault_server, SESSION)
+    code = "try:\n    while True: sum(range(1000))\nexcept KeyboardInterrupt:\n    stopped = True"
+    body = {"arguments": {"session_id": SESSION, "code_to_execute": code}}
+    with fault_server.client() as client, pytest.raises(httpx.ReadTimeout):
+        client.post("/api/v3/tools/execute/COMPOSIO_REMOTE_WORKBENCH", json=body, timeout=1)
+    answer = python(fault_server, SESSION, "stopped")
+    assert answer["data"]["results"] == "True", answer
+    usable(fault_server, SESSION)
+
+
+@fault("K02", "K03", "K04")
+@pytest.mark.parametrize(
+    ("code", "action", "variables"),
+    [
+        pytest.param("print('began')\nimport time; time.sleep(600)", "interrupted", "kept", id="K02 a sleep"),
+        pytest.param(
+            "print('began', flush=True)\nsum(range(10**13))", "kernel_restarted", "lost", id="K03 a loop in C"
+        ),
+        pytest.param(SWALLOWS, "kernel_restarted", "lost", id="K04 swallows KeyboardInterrupt"),
+    ],
+)
+def test_a_timeout_interrupts_then_kills_and_says_which(
+    fault_server: Controller, code: str, action: str, variables: str
+) -> None:
+    answer = python(fault_server, SESSION, code, timeout=1)
+    assert ending(answer) == ("timed_out", action, variables, "kept"), answer
+    assert answer["data"]["stdout"].startswith("began\n")
+    assert answer["error"].startswith("Timed out after 1 s")
+    usable(fault_server, SESSION)
+
+
+@fault("K05")
+@pytest.mark.parametrize("first", ["1 / 0", "import time; time.sleep(600)", SWALLOWS, "import os; os._exit(1)"])
+def test_requests_queued_behind_one_that_fails_run_normally(fault_server: Controller, first: str) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        failing = pool.submit(python, fault_server, SESSION, first, timeout=1)
+        queued = [pool.submit(python, fault_server, SESSION, f"{number} + 1") for number in range(2)]
+        assert failing.result()["successful"] is False
+        assert [one.result()["data"]["results"] for one in queued] == ["1", "2"]
+
+
+@fault("K06", "K07", "K08", "K11", "K12", "K27")
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        pytest.param("import os; os._exit(3)", "exit code 3", id="K06 os._exit"),
+        pytest.param("import ctypes; ctypes.string_at(0)", "SIGSEGV", id="K07 a segmentation fault"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "SIGKILL", id="K08 kills its kernel"),
+        pytest.param("import os; os.system('kill -9 -1')", "SIGKILL", id="K11 kills all it may"),
+        pytest.param("import os; os.system('pkill -9 python')", "SIGKILL", id="K12 kills every python"),
+        pytest.param("import os; os.closerange(0, 4096)", "", id="K27 closes all descriptors"),
+    ],
+)
+def test_a_dead_kernel_is_named_with_its_cause(fault_server: Controller, code: str, cause: str) -> None:
+    bash(fault_server, SESSION, "echo kept > kept.txt")
+    answer = python(fault_server, SESSION, code, timeout=20)
+    how, _, variables, files = ending(answer)
+    assert (how, variables, files) == ("kernel_died", "lost", "kept"), answer
+    assert cause in answer["error"]
+    assert "Variables are lost; files are kept" in answer["error"]
+    usable(fault_server, SESSION)
+    assert bash(fault_server, SESSION, "cat kept.txt")["data"]["stdout"] == "kept\n"
+
+
+@fault("K13", "K14")
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        pytest.param("exit", None, id="K13 exit"),
+        pytest.param("exit()", None, id="K13 exit()"),
+        pytest.param("quit()", None, id="K13 quit()"),
+        pytest.param("raise SystemExit", None, id="K13 raise SystemExit"),
+        pytest.param("import sys; sys.exit(1)", "SystemExit: 1", id="K13 sys.exit"),
+        pytest.param("input()", "StdinNotImplementedError", id="K14 input"),
+        pytest.param("import getpass; getpass.getpass()", "StdinNotImplementedError", id="K14 getpass"),
+    ],
+)
+def test_an_exit_or_a_question_ends_the_code_and_not_the_kernel(
+    fault_server: Controller, code: str, error: str | None
+) -> None:
+    python(fault_server, SESSION, "kept = 1")
+    answer = python(fault_server, SESSION, code)
+    assert ending(answer) == ("error" if error else "completed", "none", "kept", "kept")
+    assert (answer["error"] or "").startswith(error or "")
+    assert python(fault_server, SESSION, "kept")["data"]["results"] == "1"
+    usable(fault_server, SESSION)
+
+
+@fault("K22")
+@pytest.mark.parametrize(
+    ("code", "results"),
+    [
+        ("%%bash\necho from bash", "from bash"),
+        ("!echo from a shell", "from a shell"),
+        ("import asyncio\nawait asyncio.sleep(0)\n'awaited'", "'awaited'"),
+        ("%time 1 + 1", "Wall time"),
+        ("40 + 2", "42"),
+    ],
+)
+def test_a_cell_is_a_notebook_cell(fault_server: Controller, code: str, results: str) -> None:
+    answer = python(fault_server, SESSION, code)
+    assert answer["successful"] is True
+    assert results in answer["data"]["results"]
+
+
+@fault("K23")
+@pytest.mark.parametrize(("code", "words"), [("x = = 1", "SyntaxError"), ("return 1", "return")])
+def test_code_that_does_not_compile_is_an_error_with_words(fault_server: Controller, code: str, words: str) -> None:
+    answer = python(fault_server, SESSION, code)
+    assert ending(answer) == ("error", "none", "kept", "kept")
+    assert words in answer["error"]
+    usable(fault_server, SESSION)

@@ -1,0 +1,85 @@
+"""Code that uses up or takes away what it runs on, through HTTP, session and container."""
+
+from typing import Final
+
+import pytest
+
+from tests.support.controller import Controller
+from tests.support.faults import bash, ending, fault, python, usable
+
+pytestmark = pytest.mark.docker
+
+SESSION: Final = "resource faults"
+WORKERS: Final = """
+import subprocess, sys
+hold = "x = bytearray(60_000_000); import sys; sys.stdin.read()"
+made = [subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE) for _ in range(64)]
+for one in made: one.stdin.close()
+print(sorted({one.wait() for one in made}))
+"""
+
+
+@fault("K09")
+def test_a_list_that_grows_over_the_memory_is_named(fault_server: Controller) -> None:
+    answer = python(fault_server, SESSION, "grown = []\nwhile True: grown.append(bytearray(10_000_000))", timeout=60)
+    assert ending(answer)[0] in ("kernel_died", "error"), answer
+    assert "memory" in answer["error"].lower()
+    usable(fault_server, SESSION)
+
+
+@fault("K10")
+def test_64_workers_over_the_memory_leave_the_session_usable(fault_server: Controller) -> None:
+    answer = python(fault_server, SESSION, WORKERS, timeout=60)
+    assert ending(answer)[0] in ("completed", "kernel_died"), answer
+    usable(fault_server, SESSION)
+
+
+@fault("K25")
+def test_a_fork_bomb_ends_at_its_deadline(fault_server: Controller) -> None:
+    bash(fault_server, SESSION, "bomb() { bomb | bomb & }; bomb; sleep 600", timeout=2)
+    usable(fault_server, SESSION)
+
+
+@fault("K26")
+def test_threads_up_to_the_limit_of_processes_are_an_error(fault_server: Controller) -> None:
+    code = (
+        "import threading\nend = threading.Event()\ntry:\n"
+        "    for _ in range(100_000): threading.Thread(target=end.wait, daemon=True).start()\n"
+        "finally: end.set()"
+    )
+    answer = python(fault_server, SESSION, code, timeout=60)
+    assert ending(answer)[0] == "error", answer
+    assert "RuntimeError" in answer["error"]
+    usable(fault_server, SESSION)
+
+
+@fault("K29", "K30", "K31")
+@pytest.mark.parametrize(
+    ("session", "code"),
+    [
+        pytest.param(
+            "moved", "import os\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')", id="K29 a deleted folder"
+        ),
+        pytest.param("no tmp", "import os\n_ = os.system('rm -rf /tmp/* /tmp/.[!.]*')", id="K30 deletes /tmp"),
+        pytest.param(
+            "limited",
+            "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))\nopen('big', 'w').write('xxx')",
+            id="K31 no room for a file",
+        ),
+    ],
+)
+def test_what_is_taken_away_from_the_code_leaves_the_session_usable(
+    fault_server: Controller, session: str, code: str
+) -> None:
+    answer = python(fault_server, session, code)
+    assert ending(answer)[0] in ("completed", "error", "kernel_died")
+    usable(fault_server, session)
+
+
+@fault("K32")
+def test_shared_memory_that_is_full_is_an_error_with_its_cause(fault_server: Controller) -> None:
+    code = "with open('/dev/shm/full', 'wb') as full:\n    while True: full.write(bytes(1_000_000))"
+    answer = python(fault_server, SESSION, code, timeout=60)
+    bash(fault_server, SESSION, "rm -f /dev/shm/full")
+    assert ending(answer)[0] in ("error", "kernel_died")
+    usable(fault_server, SESSION)
