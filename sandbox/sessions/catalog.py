@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 _Key = tuple[str, str]
 
+_TOUCH_DELAY_S = 0.25
+
 
 class Catalog:
     """The store's sessions, with the last `cached` of them in memory.
@@ -38,6 +40,7 @@ class Catalog:
         self._by_id: OrderedDict[str, Session] = OrderedDict()
         self._by_name: dict[_Key, str] = {}
         self._looking: dict[_Key, asyncio.Task[Session | None]] = {}
+        self._touched: dict[str, datetime] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     async def resolve(self, owner: str, ref: str | None, user_id: str | None) -> Session:
@@ -108,13 +111,18 @@ class Catalog:
             return
         if session.id in self._by_id:
             self._by_id[session.id] = replace(session, last_used_at=now)
-        self._background.spawn(self._store_touch(session.id, now), f"touch of {session.id}")
+        if not self._touched:
+            self._background.spawn(self._store_touches(), "note of the sessions' use", apart=True)
+        self._touched[session.id] = now
 
-    async def _store_touch(self, session_id: str, at: datetime) -> None:
+    async def _store_touches(self) -> None:
+        # Many sessions that begin at once are noted in one write, and not while their first answers are awaited.
+        await asyncio.sleep(_TOUCH_DELAY_S)
+        touched, self._touched = self._touched, {}
         try:
-            await self._store.touch(session_id, at)
+            await self._store.touch(touched)
         except StoreUnavailable as error:
-            log.warning("the use of a session could not be noted", session=session_id, error=error.message)
+            log.warning("the use of sessions could not be noted", count=len(touched), error=error.message)
 
     async def _get_or_create(self, owner: str, name: str, user_id: str | None) -> Session:
         now = self._clock()

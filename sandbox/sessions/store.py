@@ -1,6 +1,6 @@
 """What the sessions need from a store. It holds what sessions are and which sandbox is whose, never what runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -43,8 +43,8 @@ class Store(Protocol):
             NotFound: the owner never had a session `after`.
         """
 
-    async def touch(self, session_id: str, at: datetime) -> None:
-        """Note that a session was used."""
+    async def touch(self, uses: Mapping[str, datetime]) -> None:
+        """Note when sessions, by id, were last used; those that were deleted are left out."""
 
     async def delete(self, owner: str, session_id: str, at: datetime) -> bool:
         """Mark a session deleted. Whether there was one."""

@@ -1,7 +1,7 @@
 """The store in a SQL database, by SQLAlchemy: SQLite or PostgreSQL, the same statements for both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -58,13 +58,11 @@ class SqlStore:
 
     async def get_or_create(self, new: Session) -> Session:
         """Give the owner's session of that name; `new` itself when there is none. Safe against others."""
-        if new.name is not None and (known := await self.find(new.owner, new.name)) is not None:
-            return known
         try:
             async with self._transaction(writes=True) as connection:
                 await connection.execute(sessions.insert().values(**_row(new)))
         except sa.exc.IntegrityError as error:
-            # Another controller was first; the unique index has decided.
+            # It is there already; the unique index has decided. Asking first would cost each new session a query more.
             known = await self.find(new.owner, new.name) if new.name is not None else None
             if known is None:
                 raise self._unavailable(error) from error
@@ -95,11 +93,13 @@ class SqlStore:
             )
             return [_session(row) for row in rows]
 
-    async def touch(self, session_id: str, at: datetime) -> None:
-        """Note that a session was used."""
+    async def touch(self, uses: Mapping[str, datetime]) -> None:
+        """Note when sessions, by id, were last used; those that were deleted are left out."""
+        query = sessions.update().where(sessions.c.id == sa.bindparam("used"), _ALIVE)
         async with self._transaction(writes=True) as connection:
             await connection.execute(
-                sessions.update().where(sessions.c.id == session_id, _ALIVE).values(last_used_at=at)
+                query.values(last_used_at=sa.bindparam("at")),
+                [{"used": session_id, "at": at} for session_id, at in uses.items()],
             )
 
     async def delete(self, owner: str, session_id: str, at: datetime) -> bool:

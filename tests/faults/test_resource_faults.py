@@ -12,7 +12,7 @@ pytestmark = pytest.mark.docker
 SESSION: Final = "resource faults"
 WORKERS: Final = """
 import subprocess, sys
-hold = "x = bytearray(60_000_000); import sys; sys.stdin.read()"
+hold = "x = b'x' * 60_000_000; import sys; sys.stdin.read()"
 made = [subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE) for _ in range(64)]
 for one in made: one.stdin.close()
 print(sorted({one.wait() for one in made}))
@@ -21,22 +21,28 @@ print(sorted({one.wait() for one in made}))
 
 @fault("K09")
 def test_a_list_that_grows_over_the_memory_is_named(fault_server: Controller) -> None:
-    answer = python(fault_server, SESSION, "grown = []\nwhile True: grown.append(bytearray(10_000_000))", timeout=60)
-    assert ending(answer)[0] in ("kernel_died", "error"), answer
-    assert "memory" in answer["error"].lower()
+    answer = python(fault_server, SESSION, "grown = []\nwhile True: grown.append(b'x' * 10_000_000)", timeout=60)
+    assert ending(answer)[0] == "kernel_died", answer
+    assert "out of memory" in answer["error"]
     usable(fault_server, SESSION)
 
 
 @fault("K10")
 def test_64_workers_over_the_memory_leave_the_session_usable(fault_server: Controller) -> None:
     answer = python(fault_server, SESSION, WORKERS, timeout=60)
-    assert ending(answer)[0] in ("completed", "kernel_died"), answer
+    # Which of the processes the machine kills is its choice: workers, or the kernel that waits for them.
+    if ending(answer)[0] == "completed":
+        assert "-9" in answer["data"]["stdout"]
+        assert "memory" in answer["data"]["execution"]["note"]
+    else:
+        assert "out of memory" in answer["error"], answer
     usable(fault_server, SESSION)
 
 
 @fault("K25")
 def test_a_fork_bomb_ends_at_its_deadline(fault_server: Controller) -> None:
-    bash(fault_server, SESSION, "bomb() { bomb | bomb & }; bomb; sleep 600", timeout=2)
+    answer = bash(fault_server, SESSION, "bomb() { bomb | bomb & }; bomb; sleep 600", timeout=2)
+    assert ending(answer)[:2] == ("timed_out", "process_group_killed"), answer
     usable(fault_server, SESSION)
 
 
@@ -55,24 +61,31 @@ def test_threads_up_to_the_limit_of_processes_are_an_error(fault_server: Control
 
 @fault("K29", "K30", "K31")
 @pytest.mark.parametrize(
-    ("session", "code"),
+    ("session", "code", "ended"),
     [
         pytest.param(
-            "moved", "import os\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')", id="K29 a deleted folder"
+            "moved",
+            "import os\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
+            "completed",
+            id="K29 a deleted folder",
         ),
-        pytest.param("no tmp", "import os\n_ = os.system('rm -rf /tmp/* /tmp/.[!.]*')", id="K30 deletes /tmp"),
+        pytest.param(
+            "no tmp", "import os\n_ = os.system('rm -rf /tmp/* /tmp/.[!.]*')", "completed", id="K30 deletes /tmp"
+        ),
         pytest.param(
             "limited",
-            "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))\nopen('big', 'w').write('xxx')",
+            "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))\n"
+            "with open('big', 'w') as big: big.write('xxx')",
+            "error",
             id="K31 no room for a file",
         ),
     ],
 )
 def test_what_is_taken_away_from_the_code_leaves_the_session_usable(
-    fault_server: Controller, session: str, code: str
+    fault_server: Controller, session: str, code: str, ended: str
 ) -> None:
     answer = python(fault_server, session, code)
-    assert ending(answer)[0] in ("completed", "error", "kernel_died")
+    assert ending(answer)[0] == ended, answer
     usable(fault_server, session)
 
 
@@ -81,5 +94,6 @@ def test_shared_memory_that_is_full_is_an_error_with_its_cause(fault_server: Con
     code = "with open('/dev/shm/full', 'wb') as full:\n    while True: full.write(bytes(1_000_000))"
     answer = python(fault_server, SESSION, code, timeout=60)
     bash(fault_server, SESSION, "rm -f /dev/shm/full")
-    assert ending(answer)[0] in ("error", "kernel_died")
+    assert ending(answer)[0] == "error", answer
+    assert "No space left" in answer["error"]
     usable(fault_server, SESSION)

@@ -122,7 +122,7 @@ async def test_nobody_sees_or_deletes_another_owners_session(store: SqlStore) ->
 
 async def test_a_touch_is_noted(store: SqlStore) -> None:
     session = await store.get_or_create(a_session())
-    await store.touch(session.id, NOON + timedelta(hours=1))
+    await store.touch({session.id: NOON + timedelta(hours=1), "trs_nobody": NOON})
     found = await store.get("ann", session.id)
     assert found == replace(session, last_used_at=NOON + timedelta(hours=1))
 
