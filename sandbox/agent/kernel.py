@@ -138,7 +138,8 @@ class Kernel:
         self._close_ready_fd()
         if started:
             self._channels = Channels(self._folder, self._take)
-            self._send(_WARM_UP, "", silent=True)
+            # A statement, not nothing: the compiler and the run loop are loaded before the first cell needs them.
+            self._send(_WARM_UP, "pass", silent=True)
 
     def _take(self, message: Message) -> None:
         if self.ready:
