@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from sandbox import __version__
+from sandbox.config_upstreams import UpstreamSettings
 from sandbox.errors import ConfigurationError
 from sandbox.limits import (
     BASH_TIMEOUT_DEFAULT_S,
@@ -75,7 +76,7 @@ class IdleOverrides(BaseModel):
     background_jobs_keep_awake: bool | None = None
 
 
-class Settings(BaseSettings):
+class Settings(UpstreamSettings, BaseSettings):
     """Every setting of the controller. Frozen: what was read at start holds until the end."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)

@@ -25,6 +25,13 @@
     │   ├── PipeTimeout                 the agent was silent past the controller's own deadline
     │   ├── PipeViolation               the other side broke the protocol
     │   └── PipeVersionMismatch         the two sides speak different versions
+    ├── UpstreamError              502  something outside did not do what it was asked
+    │   ├── UpstreamNotConfigured  501  a setting is missing; the message names it
+    │   ├── UpstreamUnavailable    503  it could not be reached, or not in time
+    │   ├── UpstreamRateLimited    429  it wants to be asked later
+    │   ├── UpstreamRefused        502  it answered with an error
+    │   └── UpstreamInvalid        502  its answer cannot be understood
+    ├── HelperRefused              403  a session's policy or budget does not allow the call
     ├── CallFault                  500  the other side ended the call with an error (slug says which)
     ├── ConfigurationError         500  a setting is missing or contradicts another
     └── InternalError              500  a defect of ours
@@ -210,6 +217,64 @@ class PipeVersionMismatch(PipeError):
     """Controller and agent speak different versions of the pipe."""
 
     slug, code = "Pipe_VersionMismatch", 1504
+
+
+class UpstreamError(WorkbenchError):
+    """Something outside did not do what it was asked.
+
+    `retry`: whether the same call may be sent again without the risk that it is done twice; `retry_after_s`: how long
+    the upstream wants to be left alone first, None when it does not say.
+    """
+
+    slug, code, status = "Upstream_Error", 1650, 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry: bool = False,
+        retry_after_s: float | None = None,
+        suggested_fix: str | None = None,
+    ) -> None:
+        super().__init__(message, suggested_fix=suggested_fix)
+        self.retry = retry
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamNotConfigured(UpstreamError):
+    """A setting is missing; the message names it."""
+
+    slug, code, status = "Upstream_NotConfigured", 1651, 501
+
+
+class UpstreamUnavailable(UpstreamError):
+    """It could not be reached, its connection broke, or it did not answer in time."""
+
+    slug, code, status = "Upstream_Unavailable", 1652, 503
+
+
+class UpstreamRateLimited(UpstreamError):
+    """It wants to be asked later; the call was not done."""
+
+    slug, code, status = "Upstream_RateLimited", 1653, 429
+
+
+class UpstreamRefused(UpstreamError):
+    """It answered with an error; the message has its words."""
+
+    slug, code = "Upstream_Refused", 1654
+
+
+class UpstreamInvalid(UpstreamError):
+    """Its answer cannot be understood, or is over its bound."""
+
+    slug, code = "Upstream_AnswerInvalid", 1655
+
+
+class HelperRefused(WorkbenchError):
+    """A session's policy or budget does not allow the call; the message says which and how to change it."""
+
+    slug, code, status = "Helper_Refused", 1660, 403
 
 
 class CallFault(WorkbenchError):

@@ -33,6 +33,12 @@ INLINE_CHARS: Final = 40_000
 SPILL_MAX_BYTES: Final = 1024 * MIB
 """Bytes of one stream that its spill file keeps; what follows is counted but not kept, and said."""
 
+SPILL_FOLDER_MAX_BYTES: Final = 4 * SPILL_MAX_BYTES
+"""Bytes of all spill files and artifacts of one sandbox together; the oldest are deleted for new ones.
+
+Both streams of one execution, its value and the joined view of them fit; a thousand floods do not fill the host's disk.
+"""
+
 TRACEBACK_CHARS: Final = 20_000
 """Characters of a traceback that an answer carries."""
 
@@ -86,3 +92,20 @@ HOME_DIR: Final = "/home/user"
 FILES_DIR: Final = "/mnt/files"
 OUTPUT_SUBDIR: Final = ".composio/output"
 OUTPUT_LINK_NAME: Final = ".code_out"
+
+# --- helper calls ------------------------------------------------------------------------------
+
+HELPER_CALLS_MAX: Final = CALLS_PENDING_MAX
+"""Helper calls of one sandbox that may be under way at the same time; more wait in the agent."""
+
+HELPER_ARGUMENTS_INLINE_BYTES: Final = 64 * KIB
+"""Arguments of a helper call up to this size travel on the line; larger ones in a file."""
+
+HELPER_ARGUMENTS_MAX_BYTES: Final = 64 * MIB
+"""Largest arguments of a helper call."""
+
+HELPER_ANSWER_INLINE_BYTES: Final = 256 * KIB
+"""The answer to a helper call up to this size travels on the line; a larger one is written to a file in the sandbox."""
+
+MODEL_INPUT_CHARS: Final = 200_000
+"""Characters of one question to a model (Composio contract, section 3)."""

@@ -13,7 +13,7 @@ from sandbox.agent.cells import Cells
 from sandbox.agent.environment import user_env
 from sandbox.agent.files import Files
 from sandbox.agent.hardening import harden, take_stdio
-from sandbox.agent.options import Options, make_folders, parse
+from sandbox.agent.options import Options, clear_leftovers, make_folders, parse
 from sandbox.agent.output import SpillNames
 from sandbox.agent.processes import ProcessTable, open_own_score
 from sandbox.agent.resources import own_group, thread_env
@@ -30,6 +30,7 @@ def main() -> int:
     own_score = open_own_score()
     harden()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="agent: %(levelname)s %(message)s")
+    clear_leftovers()
     options = parse(sys.argv[1:])
     try:
         make_folders(options)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sandbox.agent.spill_room import Claim
 from sandbox.limits import ARTIFACTS_MAX
 from sandbox.pipe.messages import Artifact
 
@@ -54,14 +55,17 @@ def contents(mime: str, value: Any) -> bytes:
 
 
 class ArtifactStore:
-    """Files `{prefix}_1.png` and so on in `folder`.
+    """Files `{prefix}_1.png` and so on in `folder`, as far as `claim` has room for them.
 
     What cannot be saved is said in `problem`, never raised; what is over ARTIFACTS_MAX is counted in `dropped`.
     """
 
-    def __init__(self, folder: Path, prefix: str, on_saved: Callable[[Artifact], None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, prefix: str, claim: Claim, on_saved: Callable[[Artifact], None] | None = None
+    ) -> None:
         self._folder = folder
         self._prefix = prefix
+        self._claim = claim
         self._on_saved = on_saved
         self._numbers = 0
         self._saved: dict[str, Artifact] = {}
@@ -93,6 +97,9 @@ class ArtifactStore:
     def _write(self, mime: str, value: Any, old: Artifact | None) -> Artifact | None:
         try:
             data = contents(mime, value)
+            if not self._claim.take(len(data)):
+                self.problem = f"{mime} could not be saved: {self._claim.refusal}"
+                return None
             path = self._put(Path(old.path), data) if old else self._create(mime, data)
         except (ValueError, msgspec.MsgspecError) as error:
             self.problem = f"{mime} could not be saved: {error}"

@@ -14,6 +14,7 @@ from sandbox.agent.output import Capture, SpillNames
 from sandbox.agent.pipes import HeldPipes, OutputPipe
 from sandbox.agent.processes import Process, ProcessTable
 from sandbox.agent.resources import oom_kills
+from sandbox.agent.spill_room import Claim
 from sandbox.errors import CallFault
 from sandbox.limits import BASH_RUNNING_MAX, INTERRUPT_GRACE_S
 from sandbox.pipe.messages import Action, BashResult, Ending, LiveAction, Progress, Started, StreamName
@@ -69,7 +70,8 @@ class Bash:
             raise CallFault("busy", f"{BASH_RUNNING_MAX} bash calls run already; wait for one to end")
         self.running += 1
         prefix = self._names.new("bash")
-        call = _Call(self._folder / prefix, emit)
+        claim = self._names.room.claim(prefix)
+        call = _Call(self._folder / prefix, claim, emit)
         started = time.monotonic()
         try:
             process = self._start(command, call)
@@ -81,6 +83,7 @@ class Bash:
             self.running -= 1
             if not call.settle(self._held):
                 self._names.give_back(prefix)
+            claim.end()
 
     def close(self) -> None:
         """Let go of the pipes that background jobs hold."""
@@ -112,11 +115,12 @@ class Bash:
 class _Call:
     """One command: its two streams, how it is brought to its end, and what is to be said of it."""
 
-    def __init__(self, stem: Path, emit: Emit | None) -> None:
+    def __init__(self, stem: Path, claim: Claim, emit: Emit | None) -> None:
+        self._claim = claim
         self._emit = emit or _nothing
         self._live = LiveText(emit) if emit is not None else None
         self._stdout, self._stderr = (
-            Capture(stem.with_name(f"{stem.name}_{name}.txt"), on_text=self._on_text(name))
+            Capture(stem.with_name(f"{stem.name}_{name}.txt"), claim=claim, on_text=self._on_text(name))
             for name in (StreamName.STDOUT, StreamName.STDERR)
         )
         self._pipes: list[OutputPipe] = []
@@ -211,6 +215,8 @@ class _Call:
         notes = []
         if held := [str(pipe.capture.path) for pipe in self._pipes if pipe.open]:
             notes.append(f"a background job still holds the output; what it writes goes to {' and '.join(held)}")
+        if words := self._claim.note():
+            notes.append(words)
         if oom_elsewhere:
             notes.append("memory was used up while this ran, and a process of the sandbox was killed for it")
         return "; ".join(notes) or None

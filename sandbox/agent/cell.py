@@ -10,6 +10,7 @@ from sandbox.agent.display import Displays
 from sandbox.agent.kernel_wire import Clear, Content, Display, Raised, Reply, Status, Stream
 from sandbox.agent.live import LiveText
 from sandbox.agent.output import Capture
+from sandbox.agent.spill_room import Claim
 from sandbox.limits import TRACEBACK_CHARS
 from sandbox.pipe.messages import Artifact, CodeError, LiveArtifact, Progress, StreamName
 
@@ -25,16 +26,20 @@ _CLEAN_EXITS: Final = ("", "None", "0")
 class CellStreams:
     """Standard output and error of a cell. They may begin before the cell: what comes between two cells is here.
 
-    `early`: made before its cell is known, for late output of earlier cells.
+    `claim`: the room of its files. `early`: made before its cell is known, for late output of earlier cells.
     """
 
-    def __init__(self, folder: Path, prefix: str, *, live: LiveText | None = None, early: bool = False) -> None:
+    def __init__(
+        self, folder: Path, prefix: str, claim: Claim, *, live: LiveText | None = None, early: bool = False
+    ) -> None:
         self.prefix = prefix
+        self.claim = claim
         self.live = live
         self.early = early
         self.captures = {
             stream: Capture(
                 folder / f"{prefix}_{stream.value}.txt",
+                claim=claim,
                 on_text=self._forward(stream) if early or live else None,
             )
             for stream in (StreamName.STDOUT, StreamName.STDERR)
@@ -53,7 +58,7 @@ class Cell:
 
     def __init__(self, folder: Path, streams: CellStreams, emit: Emit | None) -> None:
         self.streams = streams
-        self.store = ArtifactStore(folder, streams.prefix, self._saved if emit else None)
+        self.store = ArtifactStore(folder, streams.prefix, streams.claim, self._saved if emit else None)
         self.displays = Displays(self.store, self._value_text if emit else None)
         self.reply: Reply | None = None
         self.idle = False

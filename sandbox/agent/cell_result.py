@@ -10,6 +10,7 @@ from sandbox.agent.execution import Execution
 from sandbox.agent.kernel import signal_name
 from sandbox.agent.output import bounded_text
 from sandbox.agent.resources import oom_kills
+from sandbox.agent.spill_room import Claim
 from sandbox.limits import INLINE_CHARS, MIB
 from sandbox.pipe.messages import CodeError, CodeResult, Ending, StreamName, StreamOutput
 
@@ -23,11 +24,12 @@ async def cell_result(execution: Execution, folder: Path, *, duration_ms: float,
     stdout = streams.captures[StreamName.STDOUT].close()
     stderr = streams.captures[StreamName.STDERR].close()
     text = cell.displays.value()
-    value = bounded_text(text, folder / f"{streams.prefix}_value.txt") if text else StreamOutput()
+    value = bounded_text(text, folder / f"{streams.prefix}_value.txt", streams.claim) if text else StreamOutput()
     how = execution.died
     ending = _ending(execution, error)
     out_of_memory = _out_of_memory(execution)
-    notes = [words for words in (note, *cell.notes()) if words]
+    results_path = await _results_path(stdout, value, folder / f"{streams.prefix}_results.txt", streams.claim)
+    notes = [words for words in (note, *cell.notes(), streams.claim.note()) if words]
     if out_of_memory and ending is not Ending.KERNEL_DIED:
         notes.append("a process of this cell was killed: out of memory")
     return CodeResult(
@@ -40,7 +42,7 @@ async def cell_result(execution: Execution, folder: Path, *, duration_ms: float,
         stdout=stdout,
         stderr=stderr,
         value=value,
-        results_path=await _results_path(stdout, value, folder / f"{streams.prefix}_results.txt"),
+        results_path=results_path,
         error=error,
         artifacts=cell.store.saved,
         artifacts_dropped=cell.store.dropped,
@@ -67,7 +69,7 @@ def _out_of_memory(execution: Execution) -> bool:
     return before is not None and oom_kills() > before
 
 
-async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path) -> str | None:
+async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path, claim: Claim) -> str | None:
     """Give the file with the whole notebook view, stdout and then the value, when that is too long for an answer."""
     spilled = stdout.path is not None or value.path is not None
     if not spilled and len(stdout.text) + len(value.text) <= INLINE_CHARS:
@@ -76,6 +78,8 @@ async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path) -
         return stdout.path
     if not stdout.bytes:
         return value.path
+    if not claim.take(stdout.bytes + value.bytes):
+        return None
     # In a thread: a spill may be a gigabyte.
     return await asyncio.to_thread(_join_files, [stdout, value], path)
 

@@ -127,7 +127,7 @@ class Cells:
         if self._execution is not None:
             streams = self._execution.cell.streams
         else:
-            streams = self._early = self._early or CellStreams(self._folder, self._names.new("exec"), early=True)
+            streams = self._early = self._early or self._new_streams(early=True)
         streams.captures[stream].feed(data)
 
     def said(self, message: Message) -> None:
@@ -212,20 +212,25 @@ class Cells:
         try:
             execution.begin(code, timeout_s)
             await execution.done
+            self._keeper.drain()
+            self._execution = None
+            duration_ms = (time.perf_counter() - began) * 1000
+            return await cell_result(execution, self._folder, duration_ms=duration_ms, note=note)
         except asyncio.CancelledError:
             # Nobody waits for it any more; the kernel must not go on with it.
             self._keeper.kill()
             raise
         finally:
             execution.close()
-        self._keeper.drain()
-        self._execution = None
-        duration_ms = (time.perf_counter() - began) * 1000
-        return await cell_result(execution, self._folder, duration_ms=duration_ms, note=note)
+            streams.claim.end()
 
     def _streams(self, live: LiveText | None) -> CellStreams:
         streams, self._early = self._early, None
         if streams is None:
-            return CellStreams(self._folder, self._names.new("exec"), live=live)
+            return self._new_streams(live=live)
         streams.live = live
         return streams
+
+    def _new_streams(self, *, live: LiveText | None = None, early: bool = False) -> CellStreams:
+        prefix = self._names.new("exec")
+        return CellStreams(self._folder, prefix, self._names.room.claim(prefix), live=live, early=early)

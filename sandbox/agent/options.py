@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from sandbox.limits import FILES_DIR, HOME_DIR, OUTPUT_LINK_NAME, OUTPUT_SUBDIR
 
 _PRIVATE_PARENT = Path("/run/workbench")
+_PRIVATE_PREFIX = "agent-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,19 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
+def clear_leftovers() -> None:
+    """Remove the private folders of agents that were killed in this sandbox, when it is certain that none lives.
+
+    Only process 1 is certain of that. What a link points to is never touched.
+    """
+    if os.getpid() != 1:
+        return
+    for folder in _PRIVATE_PARENT.glob(f"{_PRIVATE_PREFIX}*"):
+        # User code may have made a tree there that is too deep or not ours to remove: that must not stop the agent.
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def make_folders(options: Options) -> None:
     """Make the folders of user code, and the link by which they were known before (`~/.code_out`)."""
     for folder in (options.home, options.files, options.output):
@@ -59,6 +75,6 @@ def make_folders(options: Options) -> None:
 def _fresh_folder() -> Path:
     """Make a folder that only we may enter; its path is short, for those of sockets are."""
     try:
-        return Path(tempfile.mkdtemp(prefix="agent-", dir=_PRIVATE_PARENT))
+        return Path(tempfile.mkdtemp(prefix=_PRIVATE_PREFIX, dir=_PRIVATE_PARENT))
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="agent-"))
+        return Path(tempfile.mkdtemp(prefix=_PRIVATE_PREFIX))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+from sandbox.agent.spill_room import Claim, SpillRoom
 from sandbox.agent.words import WORDS
 from sandbox.limits import INLINE_CHARS, SPILL_MAX_BYTES
 from sandbox.pipe.messages import StreamOutput
@@ -19,10 +20,11 @@ _NAMES_TRIED: Final = 20
 class SpillNames:
     """Gives out the names of spill files: `exec_fish`, of which the files are `exec_fish_stdout.txt` and so on.
 
-    `folder` is where they will lie; names that are in use there are not given out.
+    `folder` is where they will lie; names that are in use there are not given out. `room`: what they may take there.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.room = SpillRoom(folder)
         self._folder = folder
         self._random = random.SystemRandom()
         self._fresh: dict[str, list[str]] = {}
@@ -56,18 +58,19 @@ class Capture:
     """Takes one stream piece by piece. Never raises for what the disk does: `lost` says it.
 
     `path`: where the spill file goes when there is one. `on_text`: gets the decoded text as it comes; whoever
-    gives it bounds it. `spill_max_bytes`: how much the file keeps. Undecodable bytes become U+FFFD in texts and
-    stay as they are in the file.
+    gives it bounds it. `claim`: the room of the execution, None for no bound but `spill_max_bytes`: how much the
+    file keeps. Undecodable bytes become U+FFFD in texts and stay as they are in the file.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        claim: Claim | None = None,
         on_text: Callable[[str], None] | None = None,
         spill_max_bytes: int = SPILL_MAX_BYTES,
     ) -> None:
-        self._spill = _Spill(path, spill_max_bytes)
+        self._spill = _Spill(path, spill_max_bytes, claim)
         self._on_text = on_text
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._head = bytearray()
@@ -144,9 +147,9 @@ class Capture:
         self._head = bytearray()
 
 
-def bounded_text(text: str, path: Path) -> StreamOutput:
+def bounded_text(text: str, path: Path, claim: Claim | None = None) -> StreamOutput:
     """Give a text as a stream: its first characters, and the whole in `path` when it is longer."""
-    capture = Capture(path)
+    capture = Capture(path, claim=claim)
     capture.feed(text.encode("utf-8", "replace"))
     return capture.close()
 
@@ -154,9 +157,10 @@ def bounded_text(text: str, path: Path) -> StreamOutput:
 class _Spill:
     """The file of one stream: keeps what it can, and knows how much that was."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, claim: Claim | None) -> None:
         self.path = path
         self._max_bytes = max_bytes
+        self._claim = claim
         self.begun = False
         self._fd: int | None = None
         self._kept = 0
@@ -168,12 +172,18 @@ class _Spill:
             self._fd = self._create()
         except OSError as error:
             self._lost = _words(error)
+            return
+        if self._claim is not None:
+            self._claim.opened()
 
     def write(self, data: bytes | bytearray) -> None:
         if self._fd is None or self._lost is not None:
             return
         room = self._max_bytes - self._kept
         rest = memoryview(data)[:room]
+        if self._claim is not None and not self._claim.take(len(rest)):
+            self._lost = self._claim.refusal
+            return
         try:
             while rest:
                 written = os.write(self._fd, rest)
@@ -197,6 +207,8 @@ class _Spill:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+            if self._claim is not None:
+                self._claim.closed()
 
     def _create(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -395,4 +395,65 @@ class Credit(_Message, frozen=True, tag="credit"):
     seq: int
 
 
-Frame: TypeAlias = Sync | Synced | Call | Join | Joined | Cancel | Event | End | Ack | Chunk | Credit
+class HelperCall(_Message, frozen=True, tag="helper_call"):
+    """Agent to controller: code in the sandbox calls a helper, by name, with a JSON object.
+
+    `arguments_path`: a file in the sandbox that holds the object, when it is too long for a line. `answer_path`: where
+    an answer that is too long for a line is to be written. `execution`: the one that calls, as far as the agent knows;
+    None for what is left of an ended one. `timeout_s`: how long the helper waits. `again`: it was said before, over a
+    pipe that was cut since: it must not be done a second time.
+    """
+
+    id: str
+    helper: str
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    arguments_path: str | None = None
+    answer_path: str | None = None
+    execution: str | None = None
+    timeout_s: float | None = None
+    again: bool = False
+
+
+class HelperCancel(_Message, frozen=True, tag="helper_cancel"):
+    """Agent to controller: nobody waits for this helper call any more; it still gets its `HelperEnd`."""
+
+    id: str
+
+
+class HelperProgress(_Message, frozen=True, tag="helper_progress"):
+    """Controller to agent: how far a helper call is, in bytes; `total` None when that is not known."""
+
+    id: str
+    done: int
+    total: int | None = None
+
+
+class HelperEnd(_Message, frozen=True, tag="helper_end"):
+    """Controller to agent: the one ending of a helper call: a JSON value in `result` or in the file at `path`.
+
+    `error`: words, empty when all is well; there can be a result beside it.
+    """
+
+    id: str
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    path: str | None = None
+    error: str = ""
+
+
+Frame: TypeAlias = (
+    Sync
+    | Synced
+    | Call
+    | Join
+    | Joined
+    | Cancel
+    | Event
+    | End
+    | Ack
+    | Chunk
+    | Credit
+    | HelperCall
+    | HelperCancel
+    | HelperProgress
+    | HelperEnd
+)

@@ -1,13 +1,19 @@
 """Artifacts on disk: new files only, links never followed, problems said and not raised."""
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sandbox.agent.artifacts import ArtifactStore, contents, extension
+from sandbox.agent.spill_room import SpillRoom
 from sandbox.limits import ARTIFACTS_MAX
 from sandbox.pipe.messages import Artifact
+
+
+def store_in(folder: Path, on_saved: Callable[[Artifact], None] | None = None) -> ArtifactStore:
+    return ArtifactStore(folder, "exec_fish", SpillRoom(folder).claim("exec_fish"), on_saved)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,7 @@ def test_text_that_is_no_unicode_is_saved_all_the_same() -> None:
 
 
 def test_files_are_numbered_and_listed_in_order(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path / "made" / "here", "exec_fish")
+    store = store_in(tmp_path / "made" / "here")
     first = store.save("text/html", "one")
     second = store.save("image/png", base64.b64encode(b"two").decode())
 
@@ -48,7 +54,7 @@ def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("untouched")
     (tmp_path / "exec_fish_1.html").symlink_to(target)
-    saved = ArtifactStore(tmp_path, "exec_fish").save("text/html", "new")
+    saved = store_in(tmp_path).save("text/html", "new")
 
     assert saved is not None
     assert saved.path.endswith("exec_fish_2.html")
@@ -56,7 +62,7 @@ def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_new_state_replaces_the_file_and_not_what_a_link_points_to(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path, "exec_fish")
+    store = store_in(tmp_path)
     saved = store.save("text/html", "old")
     assert saved is not None
     target = tmp_path / "target"
@@ -71,7 +77,7 @@ def test_a_new_state_replaces_the_file_and_not_what_a_link_points_to(tmp_path: P
 
 
 def test_what_is_removed_leaves_neither_file_nor_entry(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path, "exec_fish")
+    store = store_in(tmp_path)
     saved = store.save("text/html", "x")
     assert saved is not None
     store.remove(saved)
@@ -83,14 +89,14 @@ def test_what_is_removed_leaves_neither_file_nor_entry(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_problem_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    store = ArtifactStore(tmp_path / "file" / "folder", "exec_fish")
+    store = store_in(tmp_path / "file" / "folder")
 
     assert store.save("text/html", "x") is None
     assert store.problem == "text/html could not be saved: Not a directory"
 
 
 def test_a_picture_that_is_no_text_is_a_problem_in_words(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path, "exec_fish")
+    store = store_in(tmp_path)
 
     assert store.save("image/png", ["no", "text"]) is None
     assert store.problem is not None
@@ -98,7 +104,7 @@ def test_a_picture_that_is_no_text_is_a_problem_in_words(tmp_path: Path) -> None
 
 
 def test_one_too_many_is_counted(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path, "exec_fish")
+    store = store_in(tmp_path)
     for _ in range(ARTIFACTS_MAX + 1):
         store.save("text/html", "x")
 
@@ -107,7 +113,7 @@ def test_one_too_many_is_counted(tmp_path: Path) -> None:
 
 def test_each_saved_state_is_told(tmp_path: Path) -> None:
     told: list[Artifact] = []
-    store = ArtifactStore(tmp_path, "exec_fish", told.append)
+    store = store_in(tmp_path, told.append)
     saved = store.save("text/html", "x")
     assert saved is not None
     store.replace(saved, "xyz")

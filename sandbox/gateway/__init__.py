@@ -1,0 +1,1 @@
+"""Helper calls on the controller's side: policy, budget, concurrency, audit, dispatch."""

@@ -1,0 +1,1 @@
+"""Something outside: tool backends, models, search services, object stores; each behind a small Protocol."""
