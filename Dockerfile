@@ -8,6 +8,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ca.pe[m] ./
 COPY sandbox/ sandbox/
 COPY images/ images/
+COPY helpers/ helpers/
 RUN if [ -f ca.pem ]; then export PIP_CERT=/src/ca.pem; fi \
     && export PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt \
     && python3 -m venv /opt/workbench \

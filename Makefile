@@ -6,7 +6,7 @@ IMAGE_OPTIONS := $(if $(filter full,$(VARIANT)),--full)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv engine image postgres demo stop test lint bench peers pins clean
+.PHONY: help venv engine image programs demo stop test lint bench peers pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,10 +27,10 @@ stop: ## stop the demo's service, and the engine if make started it
 	@if [ -x $(BIN)/workbench ]; then $(BIN)/workbench demo --stop; fi
 	@scripts/engine stop
 
-postgres:
-	@scripts/postgres
+programs:
+	@scripts/test_programs
 
-test: image postgres ## run every test (PYTEST_ARGS: options for pytest)
+test: image programs ## run every test (PYTEST_ARGS: options for pytest)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: venv ## check style, types and the direction of imports

@@ -90,6 +90,7 @@ CALL_SLACK_S: Final = 15.0
 
 HOME_DIR: Final = "/home/user"
 FILES_DIR: Final = "/mnt/files"
+HELPERS_DIR: Final = "/opt/workbench/helpers"
 OUTPUT_SUBDIR: Final = ".composio/output"
 OUTPUT_LINK_NAME: Final = ".code_out"
 
@@ -97,6 +98,9 @@ OUTPUT_LINK_NAME: Final = ".code_out"
 
 HELPER_CALLS_MAX: Final = CALLS_PENDING_MAX
 """Helper calls of one sandbox that may be under way at the same time; more wait in the agent."""
+
+HELPER_ACK_EVERY: Final = 32
+"""Endings of helper calls that the agent acknowledges at once."""
 
 HELPER_ARGUMENTS_INLINE_BYTES: Final = 64 * KIB
 """Arguments of a helper call up to this size travel on the line; larger ones in a file."""

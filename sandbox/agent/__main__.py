@@ -9,6 +9,7 @@ import signal
 import sys
 
 from sandbox.agent.bash import Bash
+from sandbox.agent.callers import Callers
 from sandbox.agent.cells import Cells
 from sandbox.agent.environment import user_env
 from sandbox.agent.files import Files
@@ -16,6 +17,7 @@ from sandbox.agent.hardening import harden, take_stdio
 from sandbox.agent.options import Options, clear_leftovers, make_folders, parse
 from sandbox.agent.output import SpillNames
 from sandbox.agent.processes import ProcessTable, open_own_score
+from sandbox.agent.relay import Relay
 from sandbox.agent.resources import own_group, thread_env
 from sandbox.agent.service import Service
 from sandbox.agent.stdio import StdioStream
@@ -47,11 +49,18 @@ def main() -> int:
 async def _serve(options: Options, processes: ProcessTable, stream: StdioStream) -> None:
     """Serve the pipe until it ends; then end everything that was started."""
     group = own_group()
-    env = user_env(home=options.home, python=options.python, threads=thread_env(group.cpus()))
+    env = user_env(
+        home=options.home,
+        python=options.python,
+        threads=thread_env(group.cpus()),
+        helpers=options.helpers if options.helpers.is_dir() else None,
+        relay=options.relay,
+    )
+    callers = Callers()
     names = SpillNames(options.output)
     processes.start()
     files = Files()
-    bash = Bash(home=options.home, folder=options.output, processes=processes, names=names, env=env)
+    bash = Bash(home=options.home, folder=options.output, processes=processes, names=names, env=env, callers=callers)
     cells = Cells(
         python=str(options.python),
         home=options.home,
@@ -60,6 +69,7 @@ async def _serve(options: Options, processes: ProcessTable, stream: StdioStream)
         processes=processes,
         names=names,
         env=env,
+        callers=callers,
     )
     service = Service(
         cells=cells,
@@ -71,14 +81,18 @@ async def _serve(options: Options, processes: ProcessTable, stream: StdioStream)
         home=options.home,
         folder=options.files,
     )
-    answerer = Answerer(service, stream.write, stream.drain, boot=secrets.token_hex(8))
+    boot = secrets.token_hex(8)
+    answerer = Answerer(service, stream.write, stream.drain, boot=boot)
+    relay = Relay(answerer.helpers, callers, path=options.relay, answers=options.answers, boot=boot)
     if os.getpid() != 1:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stream.close)
+    await relay.start()
     await cells.start()
     stream.start(answerer.feed)
     try:
         await stream.ended.wait()
     finally:
+        relay.close()
         await answerer.aclose()
         await cells.aclose()
         bash.close()

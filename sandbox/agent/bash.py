@@ -6,9 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from sandbox.agent.callers import Callers
+from sandbox.agent.environment import EXECUTION
 from sandbox.agent.live import LiveText
 from sandbox.agent.output import Capture, SpillNames
 from sandbox.agent.pipes import HeldPipes, OutputPipe
@@ -37,11 +40,19 @@ Emit = Callable[[Progress], None]
 class Bash:
     """Runs commands, beside each other up to BASH_RUNNING_MAX.
 
-    `home`: where commands start. `folder`: where spill files go. `env`: all of a command's environment.
+    `home`: where commands start. `folder`: where spill files go. `env`: all of a command's environment but the name
+    of its execution. `callers` hears of each.
     """
 
     def __init__(
-        self, *, home: Path, folder: Path, processes: ProcessTable, names: SpillNames, env: Mapping[str, str]
+        self,
+        *,
+        home: Path,
+        folder: Path,
+        processes: ProcessTable,
+        names: SpillNames,
+        env: Mapping[str, str],
+        callers: Callers | None = None,
     ) -> None:
         self.running = 0
         self._home = home
@@ -49,6 +60,7 @@ class Bash:
         self._processes = processes
         self._names = names
         self._env = env
+        self._callers = callers or Callers()
         self._held = HeldPipes()
 
     @property
@@ -56,7 +68,15 @@ class Bash:
         """How many processes were left behind by what ended; where the system does not tell, pipes they hold."""
         return len(self._processes.orphans()) or len(self._held)
 
-    async def run(self, command: str, *, timeout_s: float, interrupted: asyncio.Event, emit: Emit | None) -> BashResult:
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout_s: float,
+        interrupted: asyncio.Event,
+        emit: Emit | None,
+        execution_id: str = "",
+    ) -> BashResult:
         """Run one command to its end, its deadline or its interruption, whichever is first.
 
         Never raises for what the command does. When this task is cancelled the command is killed.
@@ -71,16 +91,18 @@ class Bash:
         self.running += 1
         prefix = self._names.new("bash")
         claim = self._names.room.claim(prefix)
-        call = _Call(self._folder / prefix, claim, emit)
+        call = _Call(self._folder / prefix, claim, emit, on_stop=partial(self._callers.stop, execution_id))
         started = time.monotonic()
+        self._callers.begin(execution_id, cell=False)
         try:
-            process = self._start(command, call)
+            process = self._start(command, call, execution_id)
             if isinstance(process, BashResult):
                 return process
             await call.see_through(process, self._processes, timeout_s=timeout_s, interrupted=interrupted)
             return call.result(process, duration_s=time.monotonic() - started)
         finally:
             self.running -= 1
+            self._callers.end(execution_id)
             if not call.settle(self._held):
                 self._names.give_back(prefix)
             claim.end()
@@ -89,7 +111,7 @@ class Bash:
         """Let go of the pipes that background jobs hold."""
         self._held.close()
 
-    def _start(self, command: str, call: "_Call") -> Process | BashResult:
+    def _start(self, command: str, call: "_Call", execution_id: str) -> Process | BashResult:
         """Start bash, or say in a result why it cannot be."""
         try:
             argv, files = _arguments(command)
@@ -97,8 +119,9 @@ class Bash:
                 stdout, stderr = call.open()
                 return self._processes.spawn(
                     argv,
-                    env=self._env,
-                    cwd=str(self._home) if self._home.is_dir() else "/",
+                    env={**self._env, EXECUTION: execution_id} if execution_id else self._env,
+                    # A home that user code deleted or shut must not shut bash, by which it is mended.
+                    cwd=str(self._home) if os.access(self._home, os.X_OK) else "/",
                     stdout=stdout,
                     stderr=stderr,
                     pass_fds=files,
@@ -115,8 +138,9 @@ class Bash:
 class _Call:
     """One command: its two streams, how it is brought to its end, and what is to be said of it."""
 
-    def __init__(self, stem: Path, claim: Claim, emit: Emit | None) -> None:
+    def __init__(self, stem: Path, claim: Claim, emit: Emit | None, *, on_stop: Callable[[], None]) -> None:
         self._claim = claim
+        self._on_stop = on_stop
         self._emit = emit or _nothing
         self._live = LiveText(emit) if emit is not None else None
         self._stdout, self._stderr = (
@@ -143,11 +167,14 @@ class _Call:
         self._emit(Started())
         try:
             self._ending = await _first(process, timeout_s, interrupted)
+            if self._ending is not Ending.COMPLETED:
+                self._on_stop()
             if self._ending is Ending.TIMED_OUT:
                 await self._kill(process, processes)
             elif self._ending is Ending.INTERRUPTED:
                 await self._interrupt(process, processes)
         except asyncio.CancelledError:
+            self._on_stop()
             process.signal_session(signal.SIGKILL)
             raise
         for pipe in self._pipes:

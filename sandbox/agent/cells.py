@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from sandbox.agent.callers import Callers
 from sandbox.agent.cell import Cell, CellStreams
 from sandbox.agent.cell_result import cell_result
 from sandbox.agent.execution import Execution
@@ -28,7 +30,8 @@ class Cells:
     """Runs cells on the one kernel of the sandbox.
 
     `python`: the user's interpreter. `files`: where spills and artifacts go, below its output folder. `private`: a
-    folder of mode 0700 with a short path, for the kernel's sockets. `env`: the kernel's whole environment.
+    folder of mode 0700 with a short path, for the kernel's sockets. `env`: the kernel's whole environment. `callers`
+    hears of each cell.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Cells:
         processes: ProcessTable,
         names: SpillNames,
         env: Mapping[str, str],
+        callers: Callers | None = None,
     ) -> None:
+        self._callers = callers or Callers()
         self._folder = files / OUTPUT_SUBDIR
         self._names = names
         self._keeper = KernelKeeper(self, python=python, home=home, private=private, processes=processes, env=env)
@@ -72,6 +77,7 @@ class Cells:
         queue_timeout_s: float,
         interrupted: asyncio.Event,
         emit: Callable[[Progress], None] | None,
+        execution_id: str = "",
     ) -> CodeResult:
         """Run a cell when its turn comes and say how it ended.
 
@@ -90,7 +96,7 @@ class Cells:
             while (kernel := self._keeper.usable) is None:
                 if not await self._kernel_ready(interrupted):
                     return CodeResult(ending=Ending.INTERRUPTED, action=Action.NOT_STARTED)
-            return await self._run(kernel, code, timeout_s, interrupted, emit)
+            return await self._run(kernel, code, timeout_s, interrupted, emit, execution_id=execution_id)
         except CallFault as fault:
             return CodeResult(Ending.KERNEL_DIED, Action.NOT_STARTED, variables_kept=False, note=fault.message)
         finally:
@@ -139,6 +145,7 @@ class Cells:
 
     def kernel_ended(self, how: Exit, *, wanted: bool) -> None:
         """The cell that runs ends; without one, the next answer tells."""
+        self._callers.kernel_ended()
         if self._execution is not None:
             self._execution.kernel_ended(how)
         elif not wanted:
@@ -200,6 +207,8 @@ class Cells:
         timeout_s: float,
         interrupted: asyncio.Event,
         emit: Callable[[Progress], None] | None,
+        *,
+        execution_id: str,
     ) -> CodeResult:
         began = time.perf_counter()
         self._keeper.drain()
@@ -207,7 +216,9 @@ class Cells:
         cell = Cell(self._folder, streams, emit)
         while self._late_messages:
             cell.take(self._late_messages.popleft().content, own=False)
-        execution = self._execution = Execution(kernel, self._keeper, cell, interrupted, emit)
+        on_stop = partial(self._callers.stop, execution_id)
+        execution = self._execution = Execution(kernel, self._keeper, cell, interrupted, emit, on_stop=on_stop)
+        self._callers.begin(execution_id, cell=True)
         note, self._lost = self._lost, None
         try:
             execution.begin(code, timeout_s)
@@ -218,9 +229,11 @@ class Cells:
             return await cell_result(execution, self._folder, duration_ms=duration_ms, note=note)
         except asyncio.CancelledError:
             # Nobody waits for it any more; the kernel must not go on with it.
+            on_stop()
             self._keeper.kill()
             raise
         finally:
+            self._callers.end(execution_id)
             execution.close()
             streams.claim.end()
 

@@ -24,11 +24,18 @@ class Execution:
     """Runs one cell. `done` is resolved when it has ended, in whatever way.
 
     `why`: set when it was stopped (`timed_out`, `interrupted`), with what was done in `action`. `died`: how the
-    kernel ended under it; `condemned`: it is being killed for this cell.
+    kernel ended under it; `condemned`: it is being killed for this cell. `on_stop` is called when it is ended early.
     """
 
     def __init__(
-        self, kernel: Kernel, keeper: KernelKeeper, cell: Cell, interrupted: asyncio.Event, emit: Emit | None
+        self,
+        kernel: Kernel,
+        keeper: KernelKeeper,
+        cell: Cell,
+        interrupted: asyncio.Event,
+        emit: Emit | None,
+        *,
+        on_stop: Callable[[], None],
     ) -> None:
         self.cell = cell
         self.why: Ending | None = None
@@ -40,6 +47,7 @@ class Execution:
         self._keeper = keeper
         self._interrupted = interrupted
         self._emit = emit
+        self._on_stop = on_stop
         self._loop = asyncio.get_running_loop()
         self._msg_id = ""
         self._stopped_at = 0.0
@@ -65,6 +73,7 @@ class Execution:
         """The kernel is gone: nothing more will come."""
         if self.done.done():
             return
+        self._on_stop()
         self.died = how
         if self.why is not None:
             self.action = Action.KERNEL_RESTARTED
@@ -75,6 +84,7 @@ class Execution:
         if self.why is None and not self.done.done():
             self.why = why
             self._stopped_at = self._loop.time()
+            self._on_stop()
             self._interrupt()
 
     def kill(self, why: Ending) -> None:
@@ -83,6 +93,7 @@ class Execution:
             return
         self.why = self.why or why
         self.condemned = True
+        self._on_stop()
         self._act(Action.KERNEL_RESTARTED)
         self._keeper.kill()
         # A process that hangs in the machine's kernel does not die; nobody has to wait for that.

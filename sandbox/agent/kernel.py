@@ -112,12 +112,15 @@ class Kernel:
         """Ask for an execution and give the id that messages about it have as parent. Only when `ready`."""
         self._requests += 1
         msg_id = f"{self.pid}-{self._requests}"
+        # Something may have stopped it since its last cell; a process that runs does not notice.
+        self._process.signal(signal.SIGCONT)
         self._send(msg_id, code)
         return msg_id
 
     def interrupt(self) -> None:
         """Send an interrupt to the kernel and what runs in its process group."""
         self._process.signal_group(signal.SIGINT)
+        self._process.signal_group(signal.SIGCONT)  # what is stopped could not hear it
 
     def kill(self) -> None:
         """Kill the kernel and what runs in its process group; `kernel_ended` follows."""

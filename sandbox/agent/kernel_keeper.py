@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -90,7 +91,7 @@ class KernelKeeper:
             self._kernel = Kernel(
                 self,
                 python=self._python,
-                cwd=self._home if self._home.is_dir() else Path("/"),
+                cwd=self._home if os.access(self._home, os.X_OK) else Path("/"),
                 folder=self._private / f"k{next(self._numbers)}",
                 env=self._env,
                 processes=self._processes,

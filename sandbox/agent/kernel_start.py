@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import importlib.util
 import io
 import json
 import os
@@ -33,6 +34,7 @@ from tornado.ioloop import IOLoop
 from traitlets.config import Config
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable, Iterator
 
 BUFFER_BYTES = 64 * 1024
@@ -148,6 +150,15 @@ class Streams:
 
 class Shell(ZMQInteractiveShell):
     """IPython's shell without colours, pagers and terminals; `exit()` ends the cell, not the kernel."""
+
+    helpers: tuple[Callable[..., Any], ...] = ()
+
+    def init_user_ns(self) -> None:
+        """Put the helpers beside what IPython puts there: when it starts, and again after `%reset`."""
+        super().init_user_ns()
+        named = {helper.__name__: helper for helper in self.helpers}
+        self.user_ns.update(named)
+        self.user_ns_hidden.update(named)
 
     def init_environment(self) -> None:
         """Tell programs that nobody looks at a terminal."""
@@ -324,6 +335,39 @@ def tolerant_pack(pack: Callable[[object], bytes]) -> Callable[[object], bytes]:
     return pack_any
 
 
+def load_package(name: str, folder: str) -> types.ModuleType:
+    """Load the package in a folder under a name.
+
+    Raises:
+        ImportError: there is none.
+    """
+    source = os.path.join(folder, "__init__.py")  # noqa: PTH118
+    spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=[folder])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source} is no Python source")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_helpers() -> types.ModuleType | None:
+    """Load the helpers from the folder that WORKBENCH_HELPERS names; without them there is still a kernel.
+
+    By path and under a name of their own: what lies in the user's folders neither shadows them nor is shadowed.
+    """
+    folder = os.environ.get("WORKBENCH_HELPERS")
+    if not folder:
+        return None
+    name = "workbench_helpers"
+    try:
+        module = load_package(name, folder)
+    except Exception as error:  # noqa: BLE001 - the border to a folder that may hold anything
+        sys.modules.pop(name, None)
+        sys.stderr.write(f"the helpers in {folder} cannot be loaded: {type(error).__name__}: {error}\n")
+        return None
+    return module
+
+
 def configuration(folder: str) -> Config:
     """All settings of the kernel application."""
     config = Config()
@@ -342,7 +386,7 @@ def configuration(folder: str) -> Config:
 
 
 def main() -> None:
-    """Become the kernel; returns when it is told to shut down."""
+    """Become the kernel for as long as the process lives: user code that stops the event loop stops one turn of it."""
     folder, ready_fd = sys.argv[1], int(sys.argv[2])
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -352,8 +396,13 @@ def main() -> None:
     sys.modules["debugpy"] = sys.modules["debugpy.server"] = None  # type: ignore[assignment]
     warnings.filterwarnings("ignore", message="To exit: use 'exit'")
     StreamKernel.streams = Streams()
+    helpers = load_helpers()
+    if helpers is not None:
+        Shell.helpers = helpers.FUNCTIONS
     app = StreamKernelApp.instance(config=configuration(folder))
     app.initialize([])
+    if helpers is not None:
+        app.kernel.shell.events.register("pre_run_cell", helpers.begin_cell)
     app.session.pack = tolerant_pack(app.session.pack)
     for publisher in (app.kernel.shell.display_pub, app.kernel.shell.displayhook):
         publisher.register_hook(bound_rich_data)
@@ -362,3 +411,5 @@ def main() -> None:
     os.close(ready_fd)
     app.iopub_thread.wait_for_subscriber()
     app.start()
+    while True:
+        IOLoop.current().start()

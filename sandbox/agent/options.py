@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.limits import FILES_DIR, HOME_DIR, OUTPUT_LINK_NAME, OUTPUT_SUBDIR
+from sandbox.limits import FILES_DIR, HELPERS_DIR, HOME_DIR, OUTPUT_LINK_NAME, OUTPUT_SUBDIR
 
 _PRIVATE_PARENT = Path("/run/workbench")
 _PRIVATE_PREFIX = "agent-"
@@ -17,13 +17,27 @@ _PRIVATE_PREFIX = "agent-"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`private` holds the kernel's sockets; when the agent made it, the agent removes it (`private_is_ours`)."""
+    """`private` holds sockets; when the agent made it, the agent removes it (`private_is_ours`).
+
+    `helpers`: the package of helpers, with their command in its folder `bin`.
+    """
 
     home: Path
     files: Path
     python: Path
     private: Path
     private_is_ours: bool
+    helpers: Path
+
+    @property
+    def relay(self) -> Path:
+        """The socket that helpers call."""
+        return self.private / "relay"
+
+    @property
+    def answers(self) -> Path:
+        """The folder for answers of helpers that are too long for a line."""
+        return self.home / ".cache/workbench"
 
     @property
     def output(self) -> Path:
@@ -37,7 +51,8 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--home", default=HOME_DIR, help="home folder of user code")
     parser.add_argument("--files", default=FILES_DIR, help="folder of the session's files")
     parser.add_argument("--kernel-python", help="interpreter of the kernel (default: HOME/.venv/bin/python)")
-    parser.add_argument("--private", help="folder for the kernel's sockets (default: a fresh one)")
+    parser.add_argument("--private", help="folder for sockets (default: a fresh one)")
+    parser.add_argument("--helpers", default=HELPERS_DIR, help="folder of the helpers' source")
     given = parser.parse_args(arguments)
     home = Path(given.home).absolute()
     return Options(
@@ -47,6 +62,7 @@ def parse(arguments: Sequence[str]) -> Options:
         python=Path(given.kernel_python or home / ".venv/bin/python").absolute(),
         private=Path(given.private).absolute() if given.private else _fresh_folder(),
         private_is_ours=given.private is None,
+        helpers=Path(given.helpers).absolute(),
     )
 
 
@@ -65,10 +81,13 @@ def clear_leftovers() -> None:
 
 def make_folders(options: Options) -> None:
     """Make the folders of user code, and the link by which they were known before (`~/.code_out`)."""
-    for folder in (options.home, options.files, options.output):
+    for folder in (options.home, options.files):
         folder.mkdir(parents=True, exist_ok=True)
     options.private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
+    # User code may have shut or replaced these before the sandbox was stopped: it is started all the same.
+    with contextlib.suppress(OSError):
+        options.output.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
         (options.home / OUTPUT_LINK_NAME).symlink_to(options.output)
 
 

@@ -106,7 +106,9 @@ class Service:
         emit = call.event if call.live else None
         if isinstance(body, RunBash):
             command = await self._source(body.command, body.command_path)
-            return await self._bash.run(command, timeout_s=call.timeout_s, interrupted=interrupted, emit=emit)
+            return await self._bash.run(
+                command, timeout_s=call.timeout_s, interrupted=interrupted, emit=emit, execution_id=call.id
+            )
         code = await self._source(body.code, body.code_path)
         return await self._cells.run(
             code,
@@ -114,6 +116,7 @@ class Service:
             queue_timeout_s=body.queue_timeout_s,
             interrupted=interrupted,
             emit=emit,
+            execution_id=call.id,
         )
 
     async def _source(self, text: str, path: str | None) -> str:

@@ -23,7 +23,7 @@ from sandbox.images.context import (
     pack,
     proxy_arguments,
 )
-from sandbox.images.sources import app_files, build_env_files, packages_files
+from sandbox.images.sources import app_files, build_env_files, helper_files, packages_files
 
 Variant = Literal["default", "full"]
 Progress = Callable[[str], None]
@@ -125,7 +125,7 @@ def _is_current(labels: Mapping[str, str], wanted_print: str, base: str | None) 
 
 def _plan(variant: Variant) -> _Plan:
     packages = packages_files()
-    app = app_files()
+    app = [*app_files(), *helper_files()]
     agent = [file for file in packages if file.path == "agent.Dockerfile"]
     packages = [file for file in packages if file.path != "agent.Dockerfile"]
     packages_print = fingerprint(packages, variant)

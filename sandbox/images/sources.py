@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sandbox
 from sandbox.errors import ConfigurationError
+from sandbox.helper_source import helpers_folder
 from sandbox.images.context import ContextFile, bad_pins, pip_config, under
 
 DEBIAN_MIRROR = "http://deb.debian.org/debian"
@@ -51,6 +52,11 @@ def app_files() -> list[ContextFile]:
         path = _PACKAGE / name
         ours += under(name, _tree(path)) if path.is_dir() else [ContextFile(name, path.read_bytes())]
     return under("app/sandbox", ours)
+
+
+def helper_files() -> list[ContextFile]:
+    """Read the helpers, which run inside a sandbox with the user's interpreter."""
+    return under("helpers", _tree(helpers_folder()))
 
 
 def build_env_files() -> list[ContextFile]:

@@ -2,5 +2,6 @@
 
 Read in this order: `messages` (what is said), `framing` (how it becomes lines), `peer` (the controller's side, with
 `pending`: a call it waits for), `answerer` (the agent's side, with `ledger` and `replay`: what it remembers for a
-controller that was not there), `window` (bulk data). No transport in here: `link` is what one has to offer.
+controller that was not there), `window` (bulk data). Calls that go the other way, from helpers to the gateway: `asking`
+(the agent's side) and `helper_talk` (the controller's). No transport in here: `link` is what one has to offer.
 """

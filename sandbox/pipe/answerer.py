@@ -9,6 +9,7 @@ from typing import Protocol
 from sandbox.errors import CallFault, PipeViolation
 from sandbox.limits import CALLS_PENDING_MAX
 from sandbox.pipe import framing
+from sandbox.pipe.asking import HelperAsking
 from sandbox.pipe.ledger import Known, Ledger
 from sandbox.pipe.messages import (
     PROTOCOL_VERSION,
@@ -21,6 +22,8 @@ from sandbox.pipe.messages import (
     Event,
     Fault,
     Frame,
+    HelperEnd,
+    HelperProgress,
     Join,
     Joined,
     Method,
@@ -144,7 +147,8 @@ class Answerer:
     """Serves calls that come as bytes. What does not parse is dropped: it can be half a line of a dead caller.
 
     `handler` answers one call; it raises `CallFault` to end with that fault, anything else ends as `internal`.
-    `write` queues bytes, `drain` waits until the queue is short. `boot` names this process.
+    `write` queues bytes, `drain` waits until the queue is short. `boot` names this process. `helpers`: the calls that
+    go the other way.
     """
 
     def __init__(self, handler: Handler, write: Write, drain: Drain, *, boot: str) -> None:
@@ -156,6 +160,7 @@ class Answerer:
         self._ledger = Ledger()
         self._replay = Replay(monotonic)
         self._answers: dict[str, _Answer] = {}
+        self.helpers = HelperAsking(write)
         self.dropped = 0
 
     def feed(self, data: bytes) -> None:
@@ -173,6 +178,7 @@ class Answerer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.helpers.close()
 
     def _take(self, frame: Frame) -> None:
         match frame:
@@ -188,6 +194,8 @@ class Answerer:
                     answer.cancel()
             case Chunk() | Credit():
                 self._stream(frame)
+            case HelperEnd() | HelperProgress():
+                self.helpers.take(frame)
             case Sync():
                 self._sync(frame)
             case _:
@@ -198,6 +206,7 @@ class Answerer:
             answer.abandon()
         survivors = self._replay.survivors(ending.id for ending in self._ledger.endings)
         self._write(framing.encode(Synced(sync.nonce, PROTOCOL_VERSION, self._boot, survivors)))
+        self.helpers.say_again()
 
     def _say_again(self, call_id: str) -> None:
         """Repeat what is kept of a call; an ending that is not kept, or a call that never was, is a fault."""

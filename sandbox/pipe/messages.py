@@ -198,7 +198,10 @@ class CodeResult(_Message, frozen=True, tag="code_result"):
 
 
 class BashResult(_Message, frozen=True, tag="bash_result"):
-    """How a command ended. `exit_code` as a shell shows it: 128 + signal number when a signal ended it."""
+    """How a command ended. `exit_code` as a shell shows it: 128 + signal number when a signal ended it.
+
+    `files_kept`: false only where the sandbox is gone with its files.
+    """
 
     ending: Ending
     action: Action = Action.NONE
@@ -209,6 +212,7 @@ class BashResult(_Message, frozen=True, tag="bash_result"):
     stderr: StreamOutput = StreamOutput()
     duration_ms: float = 0.0
     note: str | None = None
+    files_kept: bool = True
 
 
 class Status(_Message, frozen=True, tag="status"):

@@ -9,22 +9,10 @@ import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
 
-from sandbox.errors import (
-    CallFault,
-    Overloaded,
-    PipeClosed,
-    PipeError,
-    PipeTimeout,
-    PipeVersionMismatch,
-    PipeViolation,
-)
-from sandbox.limits import (
-    CALL_SLACK_S,
-    CALLS_PENDING_MAX,
-    CHUNK_BYTES,
-    SYNC_TIMEOUT_S,
-)
+from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeError, PipeTimeout, PipeVersionMismatch, PipeViolation
+from sandbox.limits import CALL_SLACK_S, CALLS_PENDING_MAX, CHUNK_BYTES, SYNC_TIMEOUT_S
 from sandbox.pipe import framing
+from sandbox.pipe.helper_talk import HelperTalk
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import (
     PROTOCOL_VERSION,
@@ -37,6 +25,8 @@ from sandbox.pipe.messages import (
     Event,
     FileInfo,
     Frame,
+    HelperCall,
+    HelperCancel,
     Join,
     Joined,
     Method,
@@ -74,6 +64,7 @@ class Peer:
         self._synced = False
         self._failure: PipeError | None = None
         self._loop = asyncio.get_running_loop()
+        self.helpers = HelperTalk(self._write_if_open, self._violate)
         link.start(self._receive, self._link_closed)
 
     def __repr__(self) -> str:
@@ -98,6 +89,7 @@ class Peer:
 
     def close(self) -> None:
         """End the stream; calls in flight raise `PipeClosed`."""
+        self.helpers.flush()
         self._fail(PipeClosed("the pipe was closed by the controller"))
 
     async def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> Synced:
@@ -137,12 +129,14 @@ class Peer:
         call_id: str | None = None,
         on_event: OnEvent | None = None,
         live: bool = False,
+        held: bool = False,
     ) -> Result:
         """Ask the agent for `body` and wait for its ending.
 
         `timeout_s` travels to the agent. `deadline_s` is how long we wait ourselves (default: `timeout_s` plus
         CALL_SLACK_S). A `call_id` that the agent named as a survivor is joined, any other that it knows already is
-        not run again. Cancelling the awaiting task cancels the call.
+        not run again. Cancelling the awaiting task cancels the call. `held`: the agent keeps the ending until
+        `acknowledge` is called; else it is acknowledged as it arrives.
 
         Raises:
             CallFault: the agent ended the call with a fault.
@@ -155,15 +149,23 @@ class Peer:
             Call(call_id, body, timeout_s, live),
             on_event,
             deadline_s if deadline_s is not None else timeout_s + CALL_SLACK_S,
+            held=held,
         )
 
-    async def join(self, call_id: str, *, deadline_s: float, on_event: OnEvent | None = None) -> Result:
+    async def join(
+        self, call_id: str, *, deadline_s: float, on_event: OnEvent | None = None, held: bool = False
+    ) -> Result:
         """Wait for the ending of an execution that the agent named as a survivor.
 
         What was said of it before is said again, as far as the agent keeps it. Raises as `call`; `CallFault`
-        `forgotten` when its ending is not kept.
+        `forgotten` when its ending is not kept. `held`: as in `call`.
         """
-        return await self._wait_for(Join(call_id), on_event, deadline_s)
+        return await self._wait_for(Join(call_id), on_event, deadline_s, held=held)
+
+    def acknowledge(self, call_id: str) -> None:
+        """Let the agent forget the ending of a call that was `held`."""
+        if not self.closed:
+            self._acknowledge(call_id)
 
     def cancel(self, call_id: str) -> None:
         """Ask the agent to end a call early. Whoever awaits `call` gets its ending."""
@@ -220,19 +222,18 @@ class Peer:
 
     async def _send_chunk(self, call_id: str, pending: Pending, data: bytes, *, last: bool) -> bool:
         """Send one chunk when the window is open; False when the call has ended meanwhile."""
-        while not pending.outgoing.open and not pending.ending.done():
-            pending.credited.clear()
-            await pending.credited.wait()
-        if pending.ending.done():
+        if not await pending.may_send():
             return False
         self._write(framing.encode(Chunk(call_id, pending.outgoing.take(), data, last)))
         await self._link.drain()
         return True
 
-    async def _wait_for(self, asking: Call | Join, on_event: OnEvent | None, deadline_s: float) -> Result:
+    async def _wait_for(
+        self, asking: Call | Join, on_event: OnEvent | None, deadline_s: float, *, held: bool
+    ) -> Result:
         if asking.id in self._survivors:
             asking = Join(asking.id)
-        pending = self._begin(asking, on_event)
+        pending = self._begin(asking, on_event, held=held)
         try:
             return await self._ending(asking.id, pending, deadline_s)
         except (asyncio.CancelledError, PipeTimeout):
@@ -246,12 +247,12 @@ class Peer:
         if pending is not None and not pending.ending.done():
             self._given_up.add(call_id)
 
-    def _begin(self, asking: Call | Join, on_event: OnEvent | None = None) -> Pending:
+    def _begin(self, asking: Call | Join, on_event: OnEvent | None = None, *, held: bool = False) -> Pending:
         self._raise_if_closed()
         if len(self._pending) >= CALLS_PENDING_MAX:
             raise Overloaded(f"{CALLS_PENDING_MAX} calls are in flight on this sandbox already", retry_after_s=1)
         line = framing.encode(asking)
-        self._pending[asking.id] = pending = Pending(on_event, joining=isinstance(asking, Join))
+        self._pending[asking.id] = pending = Pending(on_event, joining=isinstance(asking, Join), held=held)
         self._write(line)
         return pending
 
@@ -272,6 +273,10 @@ class Peer:
             line = b"".join(self._acks) + line
             self._acks.clear()
         self._link.write(line)
+
+    def _write_if_open(self, line: bytes) -> None:
+        if not self.closed:
+            self._write(line)
 
     def _acknowledge(self, call_id: str) -> None:
         self._acks.append(framing.encode(Ack(call_id)))
@@ -321,6 +326,8 @@ class Peer:
                     pending.joining = False
             case Chunk() | Credit():
                 self._stream(frame)
+            case HelperCall() | HelperCancel() | Ack():
+                self.helpers.take(frame)
             case _:
                 self._violate(f"an agent may not send {type(frame).__name__}")
 
@@ -328,7 +335,8 @@ class Peer:
         pending = self._pending.get(end.id)
         if pending is not None and not pending.joining:
             self._survivors.discard(end.id)
-            self._acknowledge(end.id)
+            if not pending.held:
+                self._acknowledge(end.id)
             pending.end(end)
         elif end.id in self._given_up:
             self._given_up.discard(end.id)
@@ -340,12 +348,7 @@ class Peer:
         if pending is None:
             return
         try:
-            if isinstance(frame, Chunk):
-                pending.incoming.accept(frame.seq, frame.data, last=frame.last)
-                pending.chunks.put_nowait(frame)
-            else:
-                pending.outgoing.credit(frame.seq)
-                pending.credited.set()
+            pending.stream(frame)
         except PipeViolation as violation:
             self._fail(violation)
 

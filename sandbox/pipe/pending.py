@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from sandbox.errors import PipeError
 from sandbox.limits import LIVE_CHARS
-from sandbox.pipe.messages import Chunk, End, Event, LiveOutput
+from sandbox.pipe.messages import Chunk, Credit, End, Event, LiveOutput
 from sandbox.pipe.window import ReceiveWindow, SendWindow
 
 OnEvent = Callable[[Event], None]
@@ -18,10 +18,12 @@ class Pending:
     """A call that has not ended: who waits for it, and its chunk windows.
 
     `joining`: the agent was asked to say it all again and has not begun to; until then nothing of it counts.
+    `held`: who waits acknowledges the ending, once it is safe.
     """
 
-    def __init__(self, on_event: OnEvent | None = None, *, joining: bool = False) -> None:
+    def __init__(self, on_event: OnEvent | None = None, *, joining: bool = False, held: bool = False) -> None:
         self.joining = joining
+        self.held = held
         self.ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
         self.incoming = ReceiveWindow()
@@ -41,6 +43,22 @@ class Pending:
         if self._on_event is None or self._live_chars > 2 * LIVE_CHARS:
             return
         self._on_event(event)
+
+    def stream(self, frame: Chunk | Credit) -> None:
+        """Take bulk data, or the word that ours is consumed. Raises `PipeViolation` when it breaks the window."""
+        if isinstance(frame, Chunk):
+            self.incoming.accept(frame.seq, frame.data, last=frame.last)
+            self.chunks.put_nowait(frame)
+        else:
+            self.outgoing.credit(frame.seq)
+            self.credited.set()
+
+    async def may_send(self) -> bool:
+        """Wait until one more chunk may go out; False when the call has ended meanwhile."""
+        while not self.outgoing.open and not self.ending.done():
+            self.credited.clear()
+            await self.credited.wait()
+        return not self.ending.done()
 
     def end(self, end: End) -> None:
         """Resolve it: the ending has arrived."""

@@ -77,6 +77,16 @@ class Runtime(Protocol):
             ImageMissing: the sandbox image is not there; the message names the command that builds it.
         """
 
+    async def image_id(self) -> str:
+        """Name what sandboxes are made from now: another name only for another image. Raises as `check`."""
+
+    async def memory_bytes(self) -> int:
+        """Say how much memory the machine has that sandboxes run on, in bytes.
+
+        Raises:
+            EngineUnavailable: as `check`.
+        """
+
     async def create(self, spec: SandboxSpec) -> None:
         """Create and start a sandbox. Nothing half made is left behind when it fails.
 
@@ -134,6 +144,17 @@ class Runtime(Protocol):
             EngineUnavailable: as `check`.
             SandboxGone: there is no such sandbox.
             SandboxStartFailed: the engine refused; the message has its words. The sandbox stays stopped.
+        """
+
+    async def resize(self, sandbox_id: str, size: Size) -> bool:
+        """Give a running sandbox the limits of another size; nothing in it is lost. To the size it has is no error.
+
+        Whether it has them now: a driver without limits says no and does nothing. Its label keeps the first size.
+
+        Raises:
+            EngineUnavailable: as `check`.
+            SandboxGone: there is no such sandbox.
+            RuntimeFault: the engine refused; the message has its words.
         """
 
     async def remove(self, sandbox_id: str) -> None:

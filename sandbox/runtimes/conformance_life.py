@@ -3,6 +3,7 @@
 import asyncio
 
 from sandbox.errors import SandboxGone
+from sandbox.limits import MIB
 from sandbox.pipe.messages import PROTOCOL_VERSION, CodeResult, Ending, RunCode
 from sandbox.pipe.peer import Peer, expect, new_call_id
 from sandbox.runtimes.base import Condition
@@ -23,6 +24,14 @@ async def _says_hello(bench: Bench) -> None:
     expect_true("the agent names its boot", bool(subject.hello.boot), shown=subject.hello)
     info = await bench.runtime.inspect(subject.sandbox_id)
     expect_equal("condition", Condition.RUNNING, info.condition)
+
+
+async def _names_image_and_memory(bench: Bench) -> None:
+    image_id = await bench.runtime.image_id()
+    expect_true("the image has a name", bool(image_id), shown=image_id)
+    expect_equal("name of the same image", image_id, await bench.runtime.image_id())
+    memory = await bench.runtime.memory_bytes()
+    expect_true("the machine has the memory of a small sandbox at least", memory >= 256 * MIB, shown=memory)
 
 
 async def _many_at_once(bench: Bench) -> None:
@@ -123,6 +132,7 @@ def _ignore(_: object) -> None:
 
 CHECKS = (
     Check("a sandbox starts and its agent says hello with the version of the pipe", _says_hello),
+    Check("it names the image that sandboxes are made from, and the memory of their machine", _names_image_and_memory),
     Check("sandboxes can be created and removed at the same time", _many_at_once),
     Check("a sandbox is listed for its own installation only, and not after its removal", _listed_then_not),
     Check("removing twice, at once, or what never existed is no error", _remove_twice),

@@ -1,4 +1,4 @@
-"""Checks of rest and waking: paused and resumed, stopped and started again."""
+"""Checks of rest and waking, and of another size: paused and resumed, stopped and started again, resized."""
 
 from collections.abc import Awaitable
 
@@ -6,7 +6,7 @@ from sandbox.errors import SandboxGone
 from sandbox.limits import READY_TIMEOUT_S
 from sandbox.pipe.messages import WaitReady
 from sandbox.pipe.peer import Peer
-from sandbox.runtimes.base import Condition
+from sandbox.runtimes.base import SIZES, Condition
 from sandbox.runtimes.conformance_bench import Bench, Check, ConformanceFailure, Subject, expect_equal, expect_true
 
 
@@ -63,6 +63,18 @@ async def _removed_at_rest(bench: Bench) -> None:
         expect_equal("condition after remove", Condition.GONE, await _condition(subject))
 
 
+async def _resized_in_place(bench: Bench) -> None:
+    subject = await bench.fresh()
+    await subject.code("before = 'before'")
+    for size in (SIZES["medium"], SIZES["medium"], SIZES["standard"]):
+        limited = await bench.runtime.resize(subject.sandbox_id, size)
+        if limited:
+            expect_equal(f"memory limit of {size.name}", size.memory_bytes, (await subject.status()).memory_limit_bytes)
+            expect_equal(f"CPUs of {size.name}", float(size.cpus), (await subject.status()).cpus)
+    expect_equal("variable", "before\n", (await subject.code("print(before)")).stdout.text)
+    await _expect_gone("resize", bench.runtime.resize("neverexisted", SIZES["large"]))
+
+
 async def _condition(subject: Subject) -> Condition:
     return (await subject.runtime.inspect(subject.sandbox_id)).condition
 
@@ -75,7 +87,7 @@ async def _start_again(bench: Bench, subject: Subject) -> None:
     await subject.peer.call(WaitReady(), timeout_s=READY_TIMEOUT_S)
 
 
-async def _expect_gone(what: str, act: Awaitable[None]) -> None:
+async def _expect_gone(what: str, act: Awaitable[object]) -> None:
     try:
         await act
     except SandboxGone:
@@ -92,4 +104,5 @@ CHECKS = (
         _gone_cannot_rest_or_wake,
     ),
     Check("a sandbox at rest can be removed", _removed_at_rest),
+    Check("a sandbox is resized in place, or the driver says that it has no limits", _resized_in_place),
 )

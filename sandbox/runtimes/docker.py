@@ -15,7 +15,7 @@ from sandbox.errors import RuntimeFault, SandboxGone, SandboxStartFailed, Workbe
 from sandbox.pipe.link import Link
 from sandbox.pipe.traffic import Traffic
 from sandbox.runtimes import docker_rest, docker_spec
-from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec, Size
 from sandbox.runtimes.docker_address import EngineAddress, engine_address
 from sandbox.runtimes.docker_attach import AttachLink, attach
 from sandbox.runtimes.docker_engine import DockerEngine, OnCall
@@ -25,6 +25,14 @@ ENGINE_TIMEOUT_S: Final = 60.0
 ATTACH_TIMEOUT_S: Final = 15.0
 
 _Entries = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What the engine says of the machine that it is on."""
+
+    cgroup_v2: bool
+    memory_bytes: int
 
 
 @dataclass(slots=True)
@@ -58,7 +66,7 @@ class DockerRuntime:
         self._traffic = traffic
         self._known: dict[str, _Known] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
-        self._cgroup_v2: bool | None = None
+        self._machine: _Machine | None = None
 
     def __repr__(self) -> str:
         return f"DockerRuntime({self.image!r}, {str(self._engine.address)!r})"
@@ -68,9 +76,18 @@ class DockerRuntime:
     async def check(self) -> str:
         """Say what engine and image this is; see `Runtime.check`."""
         version = await self._engine.call(lambda client: client.version(), what="say its version")
+        image_id = await self.image_id()
+        return f"Docker {version['Version']} at {self._engine.address}, image {self.image} ({image_id[7:19]})"
+
+    async def image_id(self) -> str:
+        """Give the digest behind the image's name; see `Runtime.image_id`."""
         image = self.image
         found = await self._engine.call(lambda client: client.inspect_image(image), what=f"find image {image}")
-        return f"Docker {version['Version']} at {self._engine.address}, image {image} ({found['Id'][7:19]})"
+        return str(found["Id"])
+
+    async def memory_bytes(self) -> int:
+        """Give the memory of the engine's machine; see `Runtime.memory_bytes`."""
+        return (await self._describe()).memory_bytes
 
     async def create(self, spec: SandboxSpec) -> None:
         """Create, attach, start; see `Runtime.create`."""
@@ -137,6 +154,7 @@ class DockerRuntime:
     async def start(self, sandbox_id: str) -> None:
         """Attach, start; see `Runtime.start`."""
         known = await self._must_exist(sandbox_id)
+        known.words = LastWords(sandbox_id, self._on_log)  # a new agent's: not those of the one before it
         try:
             await self._attach_and_start(sandbox_id, known)
         except WorkbenchError as error:
@@ -147,6 +165,14 @@ class DockerRuntime:
             if type(error) is RuntimeFault:
                 raise SandboxStartFailed(error.message, suggested_fix=error.suggested_fix) from error
             raise
+
+    async def resize(self, sandbox_id: str, size: Size) -> bool:
+        """Change the limits of its control group; see `Runtime.resize`."""
+        container = (await self._must_exist(sandbox_id)).container
+        await self._engine.call(
+            lambda client: docker_rest.resize(client, container, size), what=f"resize sandbox {sandbox_id}"
+        )
+        return True
 
     async def remove(self, sandbox_id: str) -> None:
         """Kill and remove; see `Runtime.remove`."""
@@ -180,7 +206,7 @@ class DockerRuntime:
     # --- create -----------------------------------------------------------------------------------
 
     async def _make(self, spec: SandboxSpec) -> None:
-        body = docker_spec.create_body(spec, image=self.image, cgroup_v2=await self._has_cgroup_v2())
+        body = docker_spec.create_body(spec, image=self.image, cgroup_v2=(await self._describe()).cgroup_v2)
         name = docker_spec.container_name(spec)
         try:
             made = await self._engine.call(
@@ -209,11 +235,11 @@ class DockerRuntime:
             with suppress(RuntimeFault):  # nobody is left to be told; cleaning up by labels finds it
                 await self.remove(sandbox_id)
 
-    async def _has_cgroup_v2(self) -> bool:
-        if self._cgroup_v2 is None:
+    async def _describe(self) -> _Machine:
+        if self._machine is None:
             info = await self._engine.call(lambda client: client.info(), what="describe itself")
-            self._cgroup_v2 = str(info.get("CgroupVersion", "")) == "2"
-        return self._cgroup_v2
+            self._machine = _Machine(str(info.get("CgroupVersion", "")) == "2", int(info["MemTotal"]))
+        return self._machine
 
     # --- calls to the engine -----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Freezing and thawing a container. Blocks; `DockerEngine.call` runs it. What is so already is no error."""
+"""Freezing, thawing and resizing a container. Blocks; `DockerEngine.call` runs it. What is so already is no error."""
 
 from http import HTTPStatus
 
@@ -7,7 +7,7 @@ import docker.errors
 
 from sandbox.errors import SandboxGone
 from sandbox.runtimes import docker_spec
-from sandbox.runtimes.base import Condition
+from sandbox.runtimes.base import Condition, Size
 
 
 def pause(client: docker.APIClient, container: str) -> None:
@@ -32,6 +32,14 @@ def resume(client: docker.APIClient, container: str) -> None:
         client.unpause(container)
     except docker.errors.APIError as error:
         _accept(client, container, error, Condition.RUNNING)
+
+
+def resize(client: docker.APIClient, container: str, size: Size) -> None:
+    """Give a container the limits of a size."""
+    # The client's own call knows no NanoCpus, and the engine takes nothing else for a container that has them.
+    url = client._url("/containers/{0}/update", container)  # noqa: SLF001
+    response = client._post_json(url, data=docker_spec.limits(size))  # noqa: SLF001
+    client._result(response, json=True)  # noqa: SLF001
 
 
 def _accept(client: docker.APIClient, container: str, error: docker.errors.APIError, wanted: Condition) -> None:

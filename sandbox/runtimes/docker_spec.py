@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sandbox import __version__
-from sandbox.limits import HOME_DIR, MIB
-from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.limits import MIB
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec, Size
 
 Document = Mapping[str, Any]
 
@@ -202,15 +202,13 @@ def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool) -> dict[str, 
     body: dict[str, Any] = {
         "Image": image,
         "Labels": labels(spec, image=image),
-        "WorkingDir": HOME_DIR,
+        # Not the home: the engine cannot start a sandbox in a folder that user code has shut.
+        "WorkingDir": "/",
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": {
-            "Memory": spec.size.memory_bytes,
-            "MemorySwap": spec.size.memory_bytes,
-            "NanoCpus": round(spec.size.cpus * 1e9),
-            "PidsLimit": spec.size.pids,
+            **limits(spec.size),
             # Not read-only: users install packages. What is not theirs is protected by its owner, root.
             "ReadonlyRootfs": False,
         },
@@ -220,6 +218,16 @@ def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool) -> dict[str, 
     for rule in FIXED_RULES:
         _put(body, rule.field.split("."), copy.deepcopy(rule.value))
     return body
+
+
+def limits(size: Size) -> dict[str, int]:
+    """Give the fields of "create" and of "update" that are a sandbox's size."""
+    return {
+        "Memory": size.memory_bytes,
+        "MemorySwap": size.memory_bytes,
+        "NanoCpus": round(size.cpus * 1e9),
+        "PidsLimit": size.pids,
+    }
 
 
 def _put(body: dict[str, Any], path: Sequence[str], value: Any) -> None:

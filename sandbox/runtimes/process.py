@@ -13,9 +13,10 @@ from typing import Final
 import sandbox
 from sandbox import __version__
 from sandbox.errors import ConfigurationError, EngineUnavailable, SandboxGone, SandboxStartFailed
+from sandbox.helper_source import helpers_folder
 from sandbox.pipe.link import Link
 from sandbox.runtimes import process_tree
-from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec, Size
 from sandbox.runtimes.last_words import LastWords, OnLog
 from sandbox.runtimes.process_child import Child
 
@@ -75,6 +76,14 @@ class ProcessRuntime:
         version = ".".join(str(part) for part in sys.version_info[:3])
         return f"processes of this machine WITHOUT ISOLATION, Python {version}"
 
+    async def image_id(self) -> str:
+        """Give the version of the package that the children run; see `Runtime.image_id`."""
+        return __version__
+
+    async def memory_bytes(self) -> int:
+        """Give the memory of this machine; see `Runtime.memory_bytes`."""
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
     async def create(self, spec: SandboxSpec) -> None:
         """Start an agent in a fresh folder; see `Runtime.create`."""
         if spec.sandbox_id in self._running:
@@ -133,8 +142,14 @@ class ProcessRuntime:
         """Start a new agent in the folder of the old one; see `Runtime.start`."""
         running = self._must_exist(sandbox_id)
         if running.child.exited:
-            child = await self._start_agent(running.folder, running.words)
-            self._running[sandbox_id] = replace(running, child=child)
+            words = LastWords(sandbox_id, self._on_log)
+            child = await self._start_agent(running.folder, words)
+            self._running[sandbox_id] = replace(running, child=child, words=words)
+
+    async def resize(self, sandbox_id: str, size: Size) -> bool:  # noqa: ARG002 - nothing here has limits
+        """Say that there are no limits to change; see `Runtime.resize`."""
+        self._must_exist(sandbox_id)
+        return False
 
     async def remove(self, sandbox_id: str) -> None:
         """End the agent, kill what is left of its group, delete its folder; see `Runtime.remove`."""
@@ -195,6 +210,7 @@ class ProcessRuntime:
             *("--files", str(folder / "mnt/files")),
             *("--kernel-python", self._kernel_python),
             *("--private", str(folder / "private")),
+            *("--helpers", str(helpers_folder())),
         )
 
 

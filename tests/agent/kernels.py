@@ -13,6 +13,7 @@ from sandbox.agent.cells import Cells
 from sandbox.agent.environment import user_env
 from sandbox.agent.output import SpillNames
 from sandbox.agent.processes import ProcessTable
+from sandbox.helper_source import helpers_folder
 from sandbox.limits import OUTPUT_SUBDIR
 from sandbox.pipe.messages import CodeResult, Progress
 
@@ -44,7 +45,14 @@ async def until(condition: Callable[[], bool]) -> None:
 class Place:
     """Cells over a real kernel in `folder`."""
 
-    def __init__(self, folder: Path, processes: ProcessTable, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        processes: ProcessTable,
+        python: str = sys.executable,
+        relay: Path | None = None,
+        helpers: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
@@ -56,7 +64,13 @@ class Place:
             private=folder / "p",
             processes=processes,
             names=SpillNames(self.output),
-            env=user_env(home=self.home, python=Path(sys.executable), threads={}),
+            env=user_env(
+                home=self.home,
+                python=Path(sys.executable),
+                threads={},
+                helpers=helpers or helpers_folder(),
+                relay=relay,
+            ),
         )
 
     async def run(
@@ -89,13 +103,18 @@ class Place:
 
 
 @asynccontextmanager
-async def place(python: str = sys.executable) -> AsyncIterator[Place]:
-    """Open a place whose kernel is being started; everything is gone afterwards."""
+async def place(
+    python: str = sys.executable, relay: Path | None = None, helpers: Path | None = None
+) -> AsyncIterator[Place]:
+    """Open a place whose kernel is being started; everything is gone afterwards.
+
+    `relay`: what its helpers call. `helpers`: where they are, when it is not the package itself.
+    """
     folder = Path(tempfile.mkdtemp(prefix="wbk-"))
     before = signal.getsignal(signal.SIGCHLD)
     processes = ProcessTable()
     processes.start()
-    opened = Place(folder, processes, python)
+    opened = Place(folder, processes, python, relay, helpers)
     try:
         await opened.cells.start()
         yield opened

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import helpers
 from sandbox.errors import CallFault
 from sandbox.pipe.messages import Action, Ending, KernelState
 from tests.agent.kernels import listed, place
@@ -41,12 +42,11 @@ async def test_an_interruption_while_the_kernel_starts_leaves_the_cell_unstarted
         await opened.usable()
 
 
-async def test_the_namespace_begins_like_a_notebook_s() -> None:
+async def test_the_namespace_begins_like_a_notebook_s_with_the_helpers_in_it() -> None:
     async with place() as opened:
         assert await opened.value("__name__") == "'__main__'"
-        assert await opened.value("sorted(name for name in dir() if not name.startswith('_'))") == (
-            "['In', 'Out', 'exit', 'get_ipython', 'open', 'quit']"
-        )
+        names = {"In", "Out", "exit", "get_ipython", "open", "quit", *(helper.__name__ for helper in helpers.FUNCTIONS)}
+        assert await opened.value(f"{{name for name in dir() if not name.startswith('_')}} == {names}") == "True"
         assert await opened.value("import sys; [path for path in sys.path if 'agent' in path]") == "[]"
 
 

@@ -77,6 +77,14 @@ def test_the_user_owns_home_and_files_and_nothing_of_the_agent(shell: Shell) -> 
     assert shell.run("find /opt/workbench ! -user root -o ! -type l -perm /022", user="0") == ""
 
 
+def test_the_helpers_are_there_compiled_for_the_users_interpreter(shell: Shell) -> None:
+    compiled = shell.run(
+        "cd /opt/workbench/helpers && python3 -c 'from importlib.util import cache_from_source as compiled;"
+        ' print(compiled("relay.py"))\' | xargs stat -c %U:%a && ls bin && command -v python3'
+    )
+    assert compiled.splitlines() == ["root:644", "helper", "/home/user/.venv/bin/python3"]
+
+
 def test_no_file_gives_another_users_rights(shell: Shell) -> None:
     assert shell.run("find / -xdev -type f -perm /6000", user="0") == ""
     assert shell.run("getcap -r / 2>/dev/null || true", user="0") == ""

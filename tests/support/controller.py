@@ -55,6 +55,7 @@ class Controller:
             "INSTALLATION": self.installation,
             "IMAGE": image,
             "POOL_SIZE": "0",
+            "MAX_MEMORY_BYTES": str(1 << 40),  # many sessions of many tests: they use a fraction of their limits
             **{name.upper(): value for name, value in settings.items()},
         }
 
@@ -70,6 +71,17 @@ class Controller:
     def key(self) -> str:
         """The API key of its clients."""
         return self._key
+
+    @property
+    def engine(self) -> EngineAddress:
+        """Where its sandboxes run."""
+        return self._engine
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._child is not None
+        return self._child.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

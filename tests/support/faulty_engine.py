@@ -118,9 +118,11 @@ def bench(engine: UnixAddress, image: str, folder: Path, **settings: str) -> Abs
     return _bench(engine, image, folder, settings, gone=False)
 
 
-def bench_without_engine(engine: UnixAddress, image: str, folder: Path) -> AbstractContextManager[Bench]:
+def bench_without_engine(
+    engine: UnixAddress, image: str, folder: Path, **settings: str
+) -> AbstractContextManager[Bench]:
     """As `bench`, with an engine that is gone until the proxy is restored."""
-    return _bench(engine, image, folder, {}, gone=True)
+    return _bench(engine, image, folder, settings, gone=True)
 
 
 @contextmanager

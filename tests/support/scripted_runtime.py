@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sandbox import __version__
 from sandbox.errors import CallFault, EngineUnavailable, RuntimeFault, SandboxGone, SandboxStartFailed
+from sandbox.limits import CHUNK_BYTES, MIB
 from sandbox.pipe.answerer import Answering
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import (
@@ -22,6 +23,7 @@ from sandbox.pipe.messages import (
     GetStatus,
     KernelState,
     LiveOutput,
+    ReadFile,
     RestartKernel,
     Result,
     RunBash,
@@ -33,13 +35,18 @@ from sandbox.pipe.messages import (
     WaitReady,
     WriteFile,
 )
-from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec
+from sandbox.runtimes.base import Condition, SandboxInfo, SandboxSpec, Size
 from tests.support.wire import Agent, WireLink
+
+GIB = 1024 * MIB
 
 
 @dataclass
 class Box:
-    """One sandbox: its agent, the stream that is open to it, what was written to files in it, its background jobs."""
+    """One sandbox: its agent, the stream that is open to it, what was written to files in it, its background jobs.
+
+    `memory_bytes`: what its agent says is in use; `resized`: the size that it got last.
+    """
 
     spec: SandboxSpec
     runtime: "ScriptedRuntime"
@@ -52,6 +59,8 @@ class Box:
     kernel: KernelState = KernelState.IDLE
     version: str = __version__
     silent: bool = False
+    memory_bytes: int | None = None
+    resized: Size | None = None
 
     def __post_init__(self) -> None:
         self.boot()
@@ -60,8 +69,8 @@ class Box:
         """Begin as a new agent, which knows nothing of an earlier one."""
         self.agent = Agent(self._answer)
 
-    def end(self, condition: Condition = Condition.EXITED, detail: str = "exit code 137") -> None:
-        """End as a sandbox ends that is killed from outside."""
+    def end(self, condition: Condition = Condition.GONE, detail: str = "exit code 137") -> None:
+        """End as a sandbox ends that is removed from outside, or stopped or paused, and its stream with it."""
         self.condition, self.detail = condition, detail
         if self.link is not None:
             self.link.close()
@@ -78,12 +87,23 @@ class Box:
                 await self.runtime.kernels_ready.wait()
                 return Done()
             case GetStatus() | RestartKernel():
-                return Status(self.kernel, home="/home/user", background_jobs=self.jobs)
+                return Status(self.kernel, home="/home/user", background_jobs=self.jobs, memory_bytes=self.memory_bytes)
+            case ReadFile(path):
+                return await self._read(call, path)
             case WriteFile(path):
                 self.files[path] = await _joined(call.chunks())
                 return FileInfo(path, len(self.files[path]), 0.0)
             case other:
                 raise CallFault("unsupported", type(other).__name__)
+
+    async def _read(self, call: Answering, path: str) -> Result:
+        if path not in self.files:
+            raise CallFault("not_found", f"no file {path}")
+        data = self.files[path]
+        for start in range(0, len(data), CHUNK_BYTES):
+            await call.send(data[start : start + CHUNK_BYTES])
+        await call.send(b"", last=True)
+        return FileInfo(path, len(data), 0.0)
 
     async def _run(self, call: Answering, text: str) -> Result:
         word, _, rest = text.partition(" ")
@@ -118,9 +138,10 @@ class ScriptedRuntime:
 
     `slow`, `removals`: while cleared, `create` or `remove` waits; `creating`, `removing`: released when one begins.
     `kernels_ready`: while cleared, agents do not get ready. `broken`: every engine call fails. `refuse`: `create`
-    does. `image`: what `check` says; `checked`: released when it is asked.
+    does. `image`, `engine`, `memory`: what is said of them; `checked`: released when the image is asked for.
     `started`: released when an execution starts. `rests`: what was asked of pause, resume, stop and start;
     `refuse_rest`: which of these fail; `rest`: while cleared, they wait; `resting`: released when one begins.
+    `mute_again`: agents that are started again say nothing. `has_limits`: whether sandboxes can be resized.
     """
 
     name = "scripted"
@@ -131,6 +152,8 @@ class ScriptedRuntime:
         self.removed: list[str] = []
         self.broken = False
         self.image = "scripted"
+        self.engine = "an engine"
+        self.memory = 64 * GIB
         self.refuse = False
         self.closed = False
         self.creating = asyncio.Semaphore(0)
@@ -142,6 +165,8 @@ class ScriptedRuntime:
         self.removals = asyncio.Event()
         self.removals.set()
         self.rests: list[str] = []
+        self.mute_again = False
+        self.has_limits = True
         self.refuse_rest: set[str] = set()
         self.resting = asyncio.Semaphore(0)
         self.rest = asyncio.Event()
@@ -150,8 +175,16 @@ class ScriptedRuntime:
         self.kernels_ready.set()
 
     async def check(self) -> str:
+        return f"{self.engine}, image {self.image}"
+
+    async def image_id(self) -> str:
+        self._answering()
         self.checked.release()
         return self.image
+
+    async def memory_bytes(self) -> int:
+        self._answering()
+        return self.memory
 
     async def create(self, spec: SandboxSpec) -> None:
         self._answering()
@@ -188,11 +221,13 @@ class ScriptedRuntime:
     async def stop(self, sandbox_id: str) -> None:
         await self._rest(sandbox_id, "stop", Condition.EXITED)
         box = self.boxes[sandbox_id]
-        box.end(detail="exit code 137")
+        box.end(Condition.EXITED)
         await box.agent.answerer.aclose()
 
     async def start(self, sandbox_id: str) -> None:
         await self._rest(sandbox_id, "start", Condition.RUNNING)
+        if self.mute_again:
+            self.boxes[sandbox_id].silent = True
         self.boxes[sandbox_id].boot()
 
     async def _rest(self, sandbox_id: str, act: str, condition: Condition) -> None:
@@ -203,9 +238,22 @@ class ScriptedRuntime:
         if act in self.refuse_rest:
             raise RuntimeFault(f"the engine refuses to {act} it")
         box = self.boxes.get(sandbox_id)
+        if box is None or box.condition is Condition.GONE:
+            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        if act in ("pause", "resume") and box.condition is Condition.EXITED:
+            raise SandboxGone(f"sandbox {sandbox_id} is {box.condition}")
+        box.condition = condition
+
+    async def resize(self, sandbox_id: str, size: Size) -> bool:
+        self._answering()
+        self.rests.append(f"resize to {size.name}")
+        if "resize" in self.refuse_rest:
+            raise RuntimeFault("the engine refuses to resize it")
+        box = self.boxes.get(sandbox_id)
         if box is None:
             raise SandboxGone(f"sandbox {sandbox_id} does not exist")
-        box.condition = condition
+        box.resized = size
+        return self.has_limits
 
     async def remove(self, sandbox_id: str) -> None:
         self._answering()

@@ -32,6 +32,7 @@ COMMANDS = (
     "sessions rm",
     "sessions interrupt",
     "sessions restart",
+    "sessions calls",
     "image",
     "image build",
     "image list",

@@ -22,7 +22,7 @@ def test_the_body_asks_for_exactly_this() -> None:
         "Image": "box:1",
         "Hostname": "sandbox",
         "User": "1000:1000",
-        "WorkingDir": "/home/user",
+        "WorkingDir": "/",
         "NetworkDisabled": True,
         "Tty": False,
         "OpenStdin": True,

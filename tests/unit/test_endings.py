@@ -135,7 +135,7 @@ def test_a_command_that_ended_at_its_interrupt_is_not_called_killed() -> None:
 
 
 def test_bash_in_a_lost_sandbox_loses_everything() -> None:
-    verdict = judge_bash(BashResult(Ending.SANDBOX_GONE), execution_id=ID, timeout_s=1)
+    verdict = judge_bash(BashResult(Ending.SANDBOX_GONE, files_kept=False), execution_id=ID, timeout_s=1)
     assert (verdict.info.variables, verdict.info.files) == ("lost", "lost")
 
 

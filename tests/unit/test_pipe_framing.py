@@ -19,6 +19,9 @@ from sandbox.pipe.messages import (
     Ending,
     Event,
     Frame,
+    HelperCall,
+    HelperEnd,
+    HelperProgress,
     LiveOutput,
     RunCode,
     StreamName,
@@ -30,6 +33,9 @@ texts = st.text(st.characters(codec="utf-8"), max_size=200)
 frames = st.one_of(
     st.builds(Sync, nonce=texts),
     st.builds(Ack, id=texts),
+    st.builds(HelperCall, id=texts, helper=texts, arguments_path=st.none() | texts, again=st.booleans()),
+    st.builds(HelperProgress, id=texts, done=st.integers(0, 1 << 50), total=st.none() | st.integers(0, 1 << 50)),
+    st.builds(HelperEnd, id=texts, path=st.none() | texts, error=texts),
     st.builds(Call, id=texts, body=st.builds(RunCode, code=texts), timeout_s=st.floats(0, 800)),
     st.builds(Chunk, id=texts, seq=st.integers(0, 1 << 40), data=st.binary(max_size=500), last=st.booleans()),
     st.builds(

@@ -3,11 +3,13 @@
 import asyncio
 import random
 
+import msgspec
 import pytest
 
 from sandbox.limits import CALLS_PENDING_MAX
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answerer, Answering
+from sandbox.pipe.helper_talk import UNHEARD_MAX, HelperAsk
 from sandbox.pipe.messages import (
     PROTOCOL_VERSION,
     Ack,
@@ -25,6 +27,10 @@ from sandbox.pipe.messages import (
     Fault,
     Frame,
     GetStatus,
+    HelperCall,
+    HelperCancel,
+    HelperEnd,
+    HelperProgress,
     Join,
     Joined,
     LiveArtifact,
@@ -64,6 +70,12 @@ SAID: list[Frame] = [
     End("c1", CodeResult(Ending.KERNEL_DIED, signal="SIGSEGV")),
     End("c2", fault=Fault("not_found", "no /mnt/files/a")),
     End("c3"),
+    HelperCall("h1", "web_search", msgspec.Raw(b'{"query":"x"}'), answer_path="/a", execution="c1", timeout_s=3.0),
+    HelperCall("h2", "echo", arguments_path="/b", again=True),
+    HelperCancel("h1"),
+    HelperProgress("h1", 5, 10),
+    HelperEnd("h1", msgspec.Raw(b'{"data":[1,"\\n"]}'), error="half"),
+    HelperEnd("h2", path="/a"),
 ]
 
 
@@ -113,12 +125,16 @@ async def test_no_stream_of_bytes_makes_the_controllers_side_raise() -> None:
         assert isinstance(sync, Sync)
         link.arrive(framing.encode(Synced(sync.nonce, PROTOCOL_VERSION, "b")))
         await hello
+        heard: list[HelperAsk] = []
+        if rng.randrange(2):
+            peer.helpers.listen(heard.append)
         waiting = asyncio.ensure_future(peer.call(GetStatus(), timeout_s=5, call_id="c1"))
         await asyncio.sleep(0)
         for _ in range(20):
             link.arrive(mutated(rng))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+        assert peer.helpers.unheard <= UNHEARD_MAX
         peer.close()
         await asyncio.wait([waiting])
         ended += waiting.done() and (waiting.exception() is not None or waiting.result() is not None)

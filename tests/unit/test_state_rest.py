@@ -115,6 +115,30 @@ TABLE: dict[str, tuple[State, tuple[Event, ...], State, list[Instruction]]] = {
         Live("b"),
         [Remove("a"), Start(), Serve("b", "exit code 1")],
     ),
+    "one that has ended but is there is stopped, and started again for who asks": (
+        Live("a"),
+        (Gone("a", "exit code 1", ended=True), Asked(), Rested("a"), Woken("a")),
+        Live("a"),
+        [Stop("a"), StartAgain("a"), Serve("a", restarted=True)],
+    ),
+    "one that has ended but is there is kept for who asks later": (
+        Live("a"),
+        (Gone("a", "exit code 1", ended=True), Rested("a")),
+        Stopped("a"),
+        [Stop("a")],
+    ),
+    "a paused one that had to be started again is told": (
+        Paused("a"),
+        (Asked(), Woken("a", restarted=True)),
+        Live("a"),
+        [Resume("a"), Serve("a", restarted=True)],
+    ),
+    "one that ends on its way is replaced": (
+        Paused("a"),
+        (Asked(), Gone("a", "broke", ended=True), Woken("a"), Removed("a", "exit code 1")),
+        Starting("exit code 1"),
+        [Resume("a"), Remove("a"), Start()],
+    ),
     "an expired one is removed, whatever the removal finds": (
         Stopped("a"),
         (Expired("a", "idle for a day"), Removed("a", "it was stopped")),
@@ -166,6 +190,7 @@ EVENTS: tuple[Event, ...] = (
     WakeFailed("a", "x"),
     WakeRefused("a", AWAY),
     Gone("a", "x"),
+    Gone("a", "x", ended=True),
     Expired("a", "x"),
     Removed("a", "x"),
 )
