@@ -1,25 +1,39 @@
-"""Who may start a sandbox, and when: bounds on their number, memory and starts at once; the rest waits in turn."""
+"""Who may start a sandbox, and when: bounds on their number, memory and starts at once; the rest waits in turn.
+
+A sandbox counts, with all of its memory, from before its start until it is removed or stopped; a paused one counts
+in full, because it still has its memory. A stopped one has none and does not count: to be woken is a start like any
+other, which passes the bounds and may have to wait. So running and paused sandboxes never add up to more than there
+is, and sessions that only have files keep nobody out.
+"""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.errors import Overloaded
+from sandbox.sessions.fair_queue import FairQueue
+from sandbox.sessions.memory import MemoryBound, in_mib
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many sandboxes there may be, how much memory their limits may add up to (None: any), how many may start.
+    """How many sandboxes there may be, and how many may start at once.
 
     `queue`: how many requests may wait for that; `wait_s`: for how long.
     """
 
     sandboxes: int
-    memory_bytes: int | None
     starts: int
     queue: int
     wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A bound that is in the way: its setting, and its numbers in words."""
+
+    setting: str
+    words: str
 
 
 @dataclass(slots=True, eq=False)
@@ -32,22 +46,24 @@ class _Waiter:
 class Admission:
     """Gives room for sandboxes, by id. Who finds none waits: first come first served per owner, owners by turns.
 
-    `give_up` is called when somebody waits for room: it may begin to remove a sandbox that nobody uses.
+    `memory`: the bound on what their memory limits add up to. `give_up` is called when somebody waits for room: it may
+    begin to remove a sandbox that nobody uses.
     """
 
-    def __init__(self, bounds: Bounds, give_up: Callable[[], None]) -> None:
+    def __init__(self, bounds: Bounds, memory: MemoryBound, give_up: Callable[[], None]) -> None:
         self._bounds = bounds
+        self._memory = memory
         self._give_up = give_up
         self._held: dict[str, int] = {}
         self._starting: set[str] = set()
-        self._queues: dict[str, deque[_Waiter]] = {}
+        self._queue: FairQueue[_Waiter] = FairQueue()
         self._eased = asyncio.Event()
         self.refused = 0
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._queue)
 
     @property
     def starting(self) -> int:
@@ -59,19 +75,30 @@ class Admission:
         """How many sandboxes have room, those that start among them."""
         return len(self._held)
 
+    def holds(self, sandbox_id: str) -> bool:
+        """Whether a sandbox has room."""
+        return sandbox_id in self._held
+
     async def enter(self, sandbox_id: str, memory_bytes: int, owner: str) -> None:
         """Get room for a sandbox, and the turn to start it, for somebody who waits for it.
 
         Raises:
-            Overloaded: too many wait, or it took too long.
+            Overloaded: too many wait, or it took too long; the message names the bound that is in the way.
+            SandboxStartFailed: it would not even fit alone.
+            EngineUnavailable: how much memory there is has to be asked first, and the engine does not answer.
         """
-        if not self._queues and self._fits(memory_bytes):
+        await self._memory.learn()
+        self._memory.check(memory_bytes)
+        if not self._queue and self._fits(memory_bytes):
             self._hold(sandbox_id, memory_bytes)
             return
         if self.waiting >= self._bounds.queue:
-            raise self._refusal(f"{self.waiting} requests wait for a sandbox already")
+            raise self._refusal(
+                f"{self.waiting} requests wait for one already, and `admission_queue` is {self._bounds.queue}",
+                memory_bytes,
+            )
         waiter = _Waiter(sandbox_id, memory_bytes, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(owner, deque()).append(waiter)
+        self._queue.put(owner, waiter)
         self.look()
         admitted = False
         try:
@@ -79,15 +106,22 @@ class Admission:
                 await waiter.granted
             admitted = True
         except TimeoutError:
-            raise self._refusal(f"no room for another sandbox within {self._bounds.wait_s:g} s") from None
+            waited = f"there came none within {self._bounds.wait_s:g} s (`admission_wait_s`)"
+            raise self._refusal(waited, memory_bytes) from None
         finally:
             if not admitted:
-                self._forget(owner, waiter)
+                self._queue.remove(owner, waiter)
                 self.leave(sandbox_id)
 
     async def enter_last(self, sandbox_id: str, memory_bytes: int) -> None:
-        """Get room and the turn when nobody else waits and nothing else starts, however long that takes."""
-        while self._queues or self._starting or not self._fits(memory_bytes):
+        """Get room and the turn when nobody else waits and nothing else starts, however long that takes.
+
+        Raises:
+            SandboxStartFailed, EngineUnavailable: as `enter`.
+        """
+        await self._memory.learn()
+        self._memory.check(memory_bytes)
+        while self._queue or self._starting or not self._fits(memory_bytes):
             self._eased.clear()
             await self._eased.wait()
         self._hold(sandbox_id, memory_bytes)
@@ -96,31 +130,54 @@ class Admission:
         """Count a sandbox that is there already, whatever the bounds say."""
         self._held[sandbox_id] = memory_bytes
 
+    async def grow(self, sandbox_id: str, memory_bytes: int) -> None:
+        """Count a sandbox that has room with a higher memory limit, unless others wait for room.
+
+        Raises:
+            Overloaded: there is no room for that; the message names the bound.
+            EngineUnavailable: as `enter`.
+        """
+        await self._memory.learn()
+        others = self._held_bytes - self._held.get(sandbox_id, 0)
+        if self._queue or not self._memory.has_room(others, memory_bytes):
+            self.refused += 1
+            raise Overloaded(
+                f"`max_memory_bytes` is {self._memory}, the memory limits of the other sandboxes add up to "
+                f"{in_mib(others)}, and {self.waiting} requests wait for room"
+            )
+        self.note(sandbox_id, memory_bytes)
+
+    def shrink(self, sandbox_id: str, memory_bytes: int) -> None:
+        """Count a sandbox that still has room with a lower memory limit."""
+        if sandbox_id in self._held:
+            self.note(sandbox_id, memory_bytes)
+            self.look()
+
     def started(self, sandbox_id: str) -> None:
         """Say that a sandbox does not start any more: the turn is the next one's."""
         self._starting.discard(sandbox_id)
         self.look()
 
     def leave(self, sandbox_id: str) -> None:
-        """Free the room of a sandbox. Twice is no error."""
+        """Free the room of a sandbox, or end the wait for it. Twice is no error."""
         self._held.pop(sandbox_id, None)
         self._starting.discard(sandbox_id)
+        for waiter in self._queue.things():
+            if waiter.sandbox_id == sandbox_id and not waiter.granted.done():
+                waiter.granted.set_exception(Overloaded("nobody needs this sandbox any more"))
         self.look()
 
     def look(self) -> None:
         """Let in who can be let in now."""
-        while self._queues:
-            owner, queue = next(iter(self._queues.items()))
-            waiter = queue[0]
+        while self._queue:
+            owner = next(iter(self._queue))
+            waiter = self._queue.first(owner)
             if not waiter.granted.done() and not self._fits(waiter.memory_bytes):
                 # The first one is not passed by smaller ones: it would wait for ever.
                 if not self._has_room(waiter.memory_bytes):
                     self._give_up()
                 return
-            queue.popleft()
-            del self._queues[owner]
-            if queue:
-                self._queues[owner] = queue  # at the end: the next turn is another owner's
+            self._queue.take(owner)
             if not waiter.granted.done():
                 self._hold(waiter.sandbox_id, waiter.memory_bytes)
                 waiter.granted.set_result(None)
@@ -130,25 +187,35 @@ class Admission:
         return len(self._starting) < self._bounds.starts and self._has_room(memory_bytes)
 
     def _has_room(self, memory_bytes: int) -> bool:
-        if len(self._held) >= self._bounds.sandboxes:
-            return False
-        most = self._bounds.memory_bytes
-        return most is None or sum(self._held.values()) + memory_bytes <= most
+        return len(self._held) < self._bounds.sandboxes and self._memory.has_room(self._held_bytes, memory_bytes)
+
+    @property
+    def _held_bytes(self) -> int:
+        return sum(self._held.values())
+
+    def _hit(self, memory_bytes: int) -> _Hit | None:
+        """Say which bound is in the way of one more sandbox; None when only others are, who wait before it."""
+        held, starting, bounds = len(self._held), len(self._starting), self._bounds
+        if held >= bounds.sandboxes:
+            return _Hit("max_sandboxes", f"`max_sandboxes` is {bounds.sandboxes}, and there are {held}")
+        if not self._memory.has_room(self._held_bytes, memory_bytes):
+            there = f"the memory limits of all sandboxes add up to {in_mib(self._held_bytes)}"
+            words = f"`max_memory_bytes` is {self._memory}, {there}, and one more has {in_mib(memory_bytes)}"
+            return _Hit("max_memory_bytes", words)
+        if starting >= bounds.starts:
+            return _Hit("starts_at_once", f"`starts_at_once` is {bounds.starts}, and {starting} start now")
+        return None
 
     def _hold(self, sandbox_id: str, memory_bytes: int) -> None:
         self._held[sandbox_id] = memory_bytes
         self._starting.add(sandbox_id)
 
-    def _forget(self, owner: str, waiter: _Waiter) -> None:
-        queue = self._queues.get(owner)
-        if queue is not None and waiter in queue:
-            queue.remove(waiter)
-            if not queue:
-                del self._queues[owner]
-
-    def _refusal(self, why: str) -> Overloaded:
+    def _refusal(self, why: str, memory_bytes: int) -> Overloaded:
         self.refused += 1
+        hit = self._hit(memory_bytes)
+        words = f"; {hit.words}" if hit is not None else "; others wait before it"
+        raisable = f"raise `{hit.setting}`" if hit is not None else "try again"
         return Overloaded(
-            f"There is no room for another sandbox: {why}",
-            suggested_fix="Delete sessions that are not needed, or raise `max_sandboxes` or `max_memory_bytes`.",
+            f"There is no room for another sandbox: {why}{words}",
+            suggested_fix=f"Delete sessions that are not needed, or {raisable}.",
         )

@@ -14,17 +14,11 @@ from sandbox.errors import (
 )
 from sandbox.runtimes.base import Runtime, SandboxSpec
 from sandbox.sessions.debts import Debts
-from sandbox.sessions.engine_calls import remove_from
+from sandbox.sessions.engine_calls import remove_from, start_failed
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.sandbox import LiveSandbox
 
 log = structlog.get_logger(__name__)
-
-_LAST_WORDS_S = 3.0
-"""How long the runtime is asked for an agent's last words."""
-
-_WORDS_MAX = 2000
-"""Characters of an agent's last words that an error carries."""
 
 
 async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits, debts: Debts) -> LiveSandbox:
@@ -44,9 +38,11 @@ async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits, debts
             await sandbox.ready()
             unfinished = False
     except TimeoutError:
-        raise await _start_failed(runtime, spec, f"it was not ready within {limits.boot_deadline_s:g} s") from None
+        raise await start_failed(
+            runtime, spec.sandbox_id, f"it was not ready within {limits.boot_deadline_s:g} s"
+        ) from None
     except (PipeError, CallFault, SandboxGone) as error:
-        raise await _start_failed(runtime, spec, error.message, error.suggested_fix) from error
+        raise await start_failed(runtime, spec.sandbox_id, error.message, error.suggested_fix) from error
     except (ImageMissing, SandboxStartFailed):
         # The runtime's own refusal: it leaves nothing. An engine that fell silent may have made it all the same.
         unfinished = sandbox is not None
@@ -57,18 +53,6 @@ async def boot(runtime: Runtime, spec: SandboxSpec, limits: SessionLimits, debts
                 sandbox.retire("its start failed")
             await _undo(runtime, debts, spec.sandbox_id, limits.call_deadline_s)
     return sandbox
-
-
-async def _start_failed(runtime: Runtime, spec: SandboxSpec, why: str, fix: str | None = None) -> SandboxStartFailed:
-    try:
-        async with asyncio.timeout(_LAST_WORDS_S):
-            words = (await runtime.last_words(spec.sandbox_id)).strip()[-_WORDS_MAX:]
-    except (RuntimeFault, TimeoutError):
-        words = ""
-    told = f"; its last words:\n{words}" if words else "; it left no words"
-    return SandboxStartFailed(
-        f"sandbox {spec.sandbox_id} did not start: {why}{told}", suggested_fix=fix or "Run `workbench doctor`."
-    )
 
 
 async def _undo(runtime: Runtime, debts: Debts, sandbox_id: str, deadline_s: float) -> None:

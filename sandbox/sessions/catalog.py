@@ -5,10 +5,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
-from sandbox.errors import NotFound, StoreUnavailable
+from sandbox.errors import Conflict, NotFound, StoreUnavailable
 from sandbox.sessions import ids
 from sandbox.sessions.background import Background
 from sandbox.sessions.session import Session, name_of, storable
@@ -82,6 +83,67 @@ class Catalog:
             raise not_found(label)
         return known
 
+    async def create(
+        self, owner: str, label: str | None, user_id: str | None, config: dict[str, Any], sandbox_size: str
+    ) -> Session:
+        """Make a session with a configuration; one without a label is known by its id only.
+
+        Raises:
+            Conflict: the label is taken.
+            StoreUnavailable: the store does not answer.
+        """
+        now = self._clock()
+        name = name_of(label, None) if label else None
+        new = Session(
+            id=ids.session_id(),
+            owner=owner,
+            name=name,
+            user_id=storable(user_id) if user_id else None,
+            created_at=now,
+            updated_at=now,
+            config=config,
+            sandbox_size=sandbox_size,
+        )
+        made = await self._remember(lambda: self._store.get_or_create(new))
+        if made is None or made.id != new.id:
+            raise Conflict(
+                f"there is a session {label!r} already", suggested_fix="Take another label, or delete that session."
+            )
+        return made
+
+    async def change(self, session: Session, change: Callable[[Session], Session], expected: int | None) -> Session:
+        """Store a new configuration, which `change` makes of the session as the store has it now.
+
+        `expected`: the version that it has to have; None: whichever, and of several changes at once each is made.
+
+        Raises:
+            Conflict: it has another version.
+            NotFound: it was deleted.
+            StoreUnavailable: the store does not answer.
+        """
+        while True:
+            old = await self._store.get(session.owner, session.id)
+            if old is None:
+                raise not_found(session.id)
+            if expected is not None and old.config_version != expected:
+                raise Conflict(
+                    f"expected_config_version is {expected}, and the session's configuration has version "
+                    f"{old.config_version}",
+                    suggested_fix="Read the session again, and make the change to what it has now.",
+                )
+            new = change(old)
+            if await self._store.replace_config(old, new):
+                return self._renew(new)
+
+    def _renew(self, new: Session) -> Session:
+        """Hold a session's new configuration in memory, unless a newer one is there by now."""
+        known = self._by_id.get(new.id)
+        if known is None:
+            return new
+        if known.config_version < new.config_version:
+            self._by_id[new.id] = replace(new, last_used_at=known.last_used_at)
+        return new
+
     async def list(self, owner: str, *, limit: int, after: str | None) -> list[Session]:
         """Give the owner's sessions, newest first. Raises `StoreUnavailable`, and `NotFound` for `after`."""
         if after is not None and not ids.is_session_id(after):
@@ -97,6 +159,11 @@ class Catalog:
         if len(self._deleted) > self._cached:
             self._deleted.popitem(last=False)
         self._forget(session.id)
+
+    def newest(self, session: Session) -> Session:
+        """Give a session as it is in memory, when its configuration is newer there."""
+        known = self._by_id.get(session.id, session)
+        return known if known.config_version > session.config_version else session
 
     def check_alive(self, session: Session) -> None:
         """Raise `NotFound` for a session that was deleted since the caller got it."""

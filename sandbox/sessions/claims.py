@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -39,10 +40,13 @@ class Claims:
     async def read(self) -> dict[str, tuple[Claim, Session | None]]:
         """Give what is stored, by sandbox id; the session is None when it was deleted.
 
+        A session was last used when it got its sandbox, if nothing later is known.
+
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        return {claim.sandbox_id: (claim, session) for claim, session in await self._store.claims(self._installation)}
+        stored = await self._store.claims(self._installation)
+        return {claim.sandbox_id: (claim, _used(session, claim)) for claim, session in stored}
 
     async def written(self) -> None:
         """Wait until all is stored."""
@@ -72,3 +76,9 @@ class Claims:
 
     def _written(self, _task: asyncio.Task[None]) -> None:
         self._writing = None
+
+
+def _used(session: Session | None, claim: Claim) -> Session | None:
+    if session is None:
+        return None
+    return replace(session, last_used_at=max(session.last_used_at or claim.claimed_at, claim.claimed_at))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from sandbox.errors import WorkbenchError
 from sandbox.pipe.messages import Action, BashResult, CodeResult, Ending, Progress, Started
+from sandbox.sessions.helper_news import HelperCalled, HelperNews
 from sandbox.sessions.live import ExecutionResult, LiveEvent, LiveLog, result_chars
 
 Kind = Literal["python", "bash"]
@@ -28,7 +29,8 @@ class Execution:
     `id` is `exe_...`; `timeout_s` counts from the start of the cell or command. `result` is there once `state`
     is ended, unless no sandbox could be had: then `error` is. `sandbox_suffix`: last four characters of the
     sandbox's id, empty before there is one. `recreated`: in words, that the session got a new sandbox for this
-    execution, or that a stopped one was started again, and what was lost; None when nothing was. `released`: why this
+    execution, or that a stopped one was started again, and what was lost; None when nothing was. `resized`: in words,
+    that its sandbox got another size just before, or why not. `released`: why this
     controller stopped to follow it while it goes on.
     """
 
@@ -54,10 +56,13 @@ class Execution:
         self.error: WorkbenchError | None = None
         self.sandbox_suffix = ""
         self.recreated: str | None = None
+        self.resized: str | None = None
         self.released: WorkbenchError | None = None
         self._live = LiveLog(live_chars)
+        self._news = HelperNews(self._live.note)
         self._ended = asyncio.Event()
         self._stop: Callable[[], object] | None = None
+        self._acknowledge: Callable[[], None] | None = None
         self._interrupted = False
         self._sent = False
         self._asked_at = monotonic()
@@ -119,6 +124,17 @@ class Execution:
         """Characters of output that it holds in memory."""
         return self._live.chars + (result_chars(self.result) if self.result is not None else 0)
 
+    @property
+    def last_event(self) -> int:
+        """Number of its newest event; once it has a result, that is the one with the result."""
+        return self._live.last
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that it has from now on, by its own deadline."""
+        begun_at = self._started_at if self._started_at is not None else monotonic()
+        return max(0.0, begun_at + self.timeout_s - monotonic())
+
     def stages(self) -> dict[str, float]:
         """Give the seconds of each stage of an execution that has just ended: what it went through of them.
 
@@ -142,6 +158,16 @@ class Execution:
         if sent:
             self._sent_at = monotonic()
 
+    def acknowledge_with(self, acknowledge: Callable[[], None]) -> None:
+        """Say how its sandbox hears that the ending is safe; until then the sandbox keeps it too."""
+        self._acknowledge = acknowledge
+
+    def acknowledge(self) -> None:
+        """Its ending is safe, or nobody will ask for it: the sandbox may forget it."""
+        acknowledge, self._acknowledge = self._acknowledge, None
+        if acknowledge is not None:
+            acknowledge()
+
     def progress(self, body: Progress, seq: int | None = None) -> None:
         """Take progress from the sandbox; `seq` is the number it has there."""
         if isinstance(body, Started) and self.state is ExecutionState.QUEUED:
@@ -149,26 +175,32 @@ class Execution:
             self._started_at = monotonic()
         self._live.append(body, seq)
 
+    def helper_called(self, called: HelperCalled) -> None:
+        """A helper call of it has ended: those who follow hear of it, at a bounded rate."""
+        self._news.called(called)
+
     def release(self, why: WorkbenchError) -> None:
         """Follow it no more: who waits gets `why`, who follows comes to the end of what there is."""
         if self.state is ExecutionState.ENDED:
             return
         self.released = why
         self._stop = None
+        self._news.flush()
         self._live.close()
         self._ended.set()
 
-    def end(self, outcome: ExecutionResult | WorkbenchError) -> None:
-        """Set how it ended; only the first time counts."""
+    def end(self, outcome: ExecutionResult | WorkbenchError, seq: int | None = None) -> None:
+        """Set how it ended; only the first time counts. `seq`: number of the last event; None: the next one."""
         if self.state is ExecutionState.ENDED or self.released is not None:
             return
         self.state = ExecutionState.ENDED
         self._stop = None
+        self._news.flush()
         if isinstance(outcome, WorkbenchError):
             self.error = outcome
         else:
             self.result = outcome
-            self._live.append(outcome)
+            self._live.append(outcome, seq)
         self._live.close()
         self._ended.set()
 
@@ -179,14 +211,14 @@ def not_started(kind: Kind, why: str) -> ExecutionResult:
     return result(Ending.INTERRUPTED, Action.NOT_STARTED, note=why)
 
 
-def sandbox_gone(kind: Kind, cause: str, duration_ms: float = 0.0) -> ExecutionResult:
-    """Make the result of an execution whose sandbox disappeared: variables and files are lost."""
+def sandbox_gone(kind: Kind, cause: str, duration_ms: float = 0.0, *, files_kept: bool = False) -> ExecutionResult:
+    """Make the result of an execution whose sandbox disappeared: variables are lost, and files unless they are kept."""
     if kind == "python":
         return CodeResult(
             Ending.SANDBOX_GONE,
             variables_kept=False,
-            files_kept=False,
+            files_kept=files_kept,
             note=cause,
             duration_ms=duration_ms,
         )
-    return BashResult(Ending.SANDBOX_GONE, note=cause, duration_ms=duration_ms)
+    return BashResult(Ending.SANDBOX_GONE, files_kept=files_kept, note=cause, duration_ms=duration_ms)

@@ -1,20 +1,30 @@
 """What sessions need from the gateway: somebody who answers the helper calls that come out of a session's sandbox."""
 
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from sandbox.pipe.messages import FileInfo
+from sandbox.pipe.messages import FileInfo, FileList
+from sandbox.sessions.helper_news import HelperCalled
 from sandbox.sessions.session import Session
+
+JsonPieces: TypeAlias = tuple[bytes | memoryview, ...]
+"""A JSON value in pieces that follow each other: what is put around a large answer does not copy it."""
 
 
 class SandboxFiles(Protocol):
     """The files of the sandbox that a call came from. Paths are absolute there. Raises `SandboxGone`, `CallFault`."""
 
-    def read(self, path: str, *, timeout_s: float) -> AsyncIterator[bytes]:
-        """Give a file's bytes as they come; `CallFault` `not_found` when there is none."""
+    async def folder(self) -> str:
+        """Give the folder of the session's files."""
+
+    def read(self, path: str, *, timeout_s: float, offset: int = 0, most: int | None = None) -> AsyncIterator[bytes]:
+        """Give a file's bytes from `offset` on as they come, at most `most`; `CallFault` `not_found`: there is none."""
+
+    async def list(self, path: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> FileList:
+        """Give a page of the regular files below a folder: those with `prefix` after `after`, by relative path."""
 
     async def write(self, path: str, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
         """Write a file, whole or not at all; folders are made."""
@@ -30,12 +40,24 @@ class Progressing(Protocol):
         """`done` of `total` bytes."""
 
 
+class TellsOfCalls(Protocol):
+    """Told of each call that has ended, for those who follow the execution live."""
+
+    def __call__(self, called: HelperCalled, /) -> None:
+        """Quick, and never raises."""
+
+
+def _nobody(called: HelperCalled, /) -> None:
+    """Nobody follows what no execution does."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionCall:
     """One helper call of a session, as the pipe gave it; nothing in it is trusted but whose it is.
 
     `arguments`: a JSON value, not looked at yet. `execution_id`: the execution it belongs to, checked to run in this
-    session; None for what an ended one left behind. `timeout_s`: bounded already.
+    session; None for what an ended one left behind. `timeout_s`: bounded already. `on_called`: `helper_called` of that
+    execution.
     """
 
     id: str
@@ -46,14 +68,25 @@ class SessionCall:
     timeout_s: float
     files: SandboxFiles
     on_progress: Progressing
+    on_called: TellsOfCalls = _nobody
 
 
 @dataclass(frozen=True, slots=True)
 class HelperAnswer:
     """What a helper returns: a JSON value, and the error text; empty when all is well."""
 
-    result: msgspec.Raw = msgspec.Raw(b"null")  # noqa: RUF009 - immutable
+    result: msgspec.Raw | JsonPieces = field(default_factory=lambda: msgspec.Raw(b"null"))
     error: str = ""
+
+    @property
+    def pieces(self) -> JsonPieces:
+        """The JSON value, whole, in one or more pieces; nothing is copied."""
+        return self.result if isinstance(self.result, tuple) else (memoryview(self.result),)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the JSON value."""
+        return sum(map(len, self.pieces))
 
 
 class AnswersHelpers(Protocol):

@@ -1,8 +1,7 @@
-"""Recent executions, so that they can be asked for again; bounded in number and in characters."""
+"""Recent executions in memory, so that they can be asked for again; bounded in number and in characters."""
 
 from collections import OrderedDict
 
-from sandbox.errors import NotFound
 from sandbox.sessions.execution import Execution, ExecutionState
 
 
@@ -45,18 +44,12 @@ class History:
         while self._ended and (len(self._ended) > self._overall or self._chars > self._chars_max):
             self._drop(next(iter(self._ended)))
 
-    def get(self, owner: str, execution_id: str) -> Execution:
-        """Give one by its id.
-
-        Raises:
-            NotFound: unknown, dropped, or of another owner.
-        """
+    def find(self, owner: str, execution_id: str) -> Execution | None:
+        """Give one by its id; None when it is unknown, dropped, or of another owner."""
         execution = self._running.get(execution_id)
         if execution is None and execution_id in self._ended:
             execution = self._ended[execution_id][0]
-        if execution is None or execution.owner != owner:
-            raise NotFound(f"no execution {execution_id!r}", suggested_fix="Only recent executions can be asked for.")
-        return execution
+        return execution if execution is not None and execution.owner == owner else None
 
     def of_session(self, session_id: str) -> list[Execution]:
         """Give a session's executions, newest first."""

@@ -1,11 +1,13 @@
 """Ids that are made here: random, and never reused."""
 
+import random
 import secrets
 import string
 from typing import Final
 
 SESSION_PREFIX: Final = "trs_"
 EXECUTION_PREFIX: Final = "exe_"
+HELPER_CALL_PREFIX: Final = "hcl_"
 
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _LOWER: Final = string.ascii_lowercase + string.digits
@@ -35,6 +37,17 @@ def is_execution_id(text: str) -> bool:
     """Whether it has the form of an execution id."""
     rest = text.removeprefix(EXECUTION_PREFIX)
     return rest != text and len(rest) == 16 and set(rest) <= set("0123456789abcdef")
+
+
+def helper_call_id(at_us: int) -> str:
+    """Make the id of a helper call that began `at_us` microseconds after 1970: ids sort by that."""
+    return f"{HELPER_CALL_PREFIX}{at_us:014x}{random.getrandbits(32):08x}"
+
+
+def is_helper_call_id(text: str) -> bool:
+    """Whether it has the form of the id of a helper call."""
+    rest = text.removeprefix(HELPER_CALL_PREFIX)
+    return rest != text and len(rest) == 22 and set(rest) <= set("0123456789abcdef")
 
 
 def sandbox_id() -> str:

@@ -7,24 +7,29 @@ from typing import TypeVar
 
 import structlog
 
-from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeError, PipeTimeout, SandboxGone
+from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeError, PipeTimeout, RuntimeFault
+from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import GetStatus, Synced
 from sandbox.pipe.peer import Peer
-from sandbox.runtimes.base import Runtime
+from sandbox.runtimes.base import Condition, Runtime
 from sandbox.sessions.options import SessionLimits
-from sandbox.sessions.reopen import reopen
+from sandbox.sessions.reopen import Lost, Reopened, look, reopen
 
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
+_SOON_S = 1.0
+"""After so long a call is looked at for the first time, and the agent has so long to say that it is there."""
+
 
 class Line:
     """One agent, over as many pipes as it takes.
 
-    `on_lost` is called with the reason in words when there will be no pipe any more, unless it was closed by us;
-    `on_reopened` whenever there is a new one. Begins with `begin`; a pipe that is cut before `greet` is lost.
+    `on_lost` is called with the reason when there will be no pipe any more, unless it was closed by us;
+    `on_reopened` whenever there is a new one; `on_helper` with what the agent says of helper calls, over any of them.
+    Begins with `begin`; a pipe that is cut before `greet` is lost.
     """
 
     def __init__(
@@ -34,8 +39,9 @@ class Line:
         link: Link,
         limits: SessionLimits,
         *,
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[Lost], None],
         on_reopened: Callable[[], None],
+        on_helper: Callable[[HelperAsk], None],
     ) -> None:
         self.peer = Peer(link)
         self.survivors: frozenset[str] = frozenset()
@@ -45,10 +51,12 @@ class Line:
         self._limits = limits
         self._on_lost = on_lost
         self._on_reopened = on_reopened
+        self._on_helper = on_helper
         self._boot: str | None = None
         self._ended = False
         self._resting = False
         self._reopening: asyncio.Task[None] | None = None
+        self._owed: list[str] = []
         self._calls = 0
         self._probe: asyncio.TimerHandle | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -56,6 +64,7 @@ class Line:
     def begin(self) -> None:
         """Listen for the end of the first pipe."""
         self.peer.when_closed(self._pipe_closed)
+        self.peer.helpers.listen(self._on_helper)
 
     @property
     def connected(self) -> bool:
@@ -78,7 +87,7 @@ class Line:
         """
         end = monotonic() + deadline_s
         self._calls += 1
-        self._probe_later()
+        self._probe_later(_SOON_S)
         try:
             while True:
                 try:
@@ -89,6 +98,15 @@ class Line:
                     end = max(end, monotonic() + self._limits.silence_s)
         finally:
             self._calls -= 1
+
+    def acknowledge(self, call_id: str) -> None:
+        """Let the agent forget an ending that was held; while the pipe is cut, over the next one."""
+        if self._ended:
+            return
+        if self.peer.closed:
+            self._owed.append(call_id)
+        else:
+            self.peer.acknowledge(call_id)
 
     async def reopened(self) -> None:
         """Wait until there is a pipe. Raises `PipeClosed` when there will be none."""
@@ -127,30 +145,33 @@ class Line:
         if self._boot is not None and isinstance(self.peer.failure, PipeClosed):
             self._reopening = asyncio.get_running_loop().create_task(self._reopen(self._boot, reason))
         else:
-            self._on_lost(reason)
+            self._on_lost(Lost(reason))
 
     async def _reopen(self, boot: str, reason: str) -> None:
         log.warning("the pipe to a sandbox was cut", sandbox=self._sandbox_id, reason=reason)
-        lost: str | None = "its pipe was cut, and to open it again broke off"
+        again: Reopened | Lost = Lost("its pipe was cut, and to open it again broke off")
         try:
             again = await reopen(self._runtime, self._sandbox_id, boot, window_s=self._limits.call_deadline_s)
-            lost = None
-        except SandboxGone as error:
-            lost = error.message
-            return
         finally:
-            if lost is not None and not self._ended:
-                self._on_lost(lost)  # those who wait for the pipe never wait for nothing
+            if isinstance(again, Lost) and not self._ended:
+                self._on_lost(again)  # those who wait for the pipe never wait for nothing
+        if isinstance(again, Lost):
+            return
         self.peer, self.survivors = again.peer, again.survivors
         log.info("the pipe to a sandbox was opened again", sandbox=self._sandbox_id)
         self._on_reopened()
+        owed, self._owed = self._owed, []
+        for call_id in owed:
+            self.peer.acknowledge(call_id)
         self.peer.when_closed(self._pipe_closed)
+        self.peer.helpers.listen(self._on_helper)
 
     # --- an agent that is silent ------------------------------------------------------------------------
 
-    def _probe_later(self) -> None:
+    def _probe_later(self, after_s: float) -> None:
         if self._probe is None and self._probing is None:
-            self._probe = asyncio.get_running_loop().call_later(self._limits.probe_s, self._probe_now)
+            after_s = min(after_s, self._limits.probe_s)
+            self._probe = asyncio.get_running_loop().call_later(after_s, self._probe_now)
 
     def _probe_now(self) -> None:
         """A call takes long: see whether the agent is there at all. A paused one says nothing, and nothing breaks."""
@@ -159,13 +180,31 @@ class Line:
             self._probing = asyncio.get_running_loop().create_task(self._probe_agent(self.peer))
 
     async def _probe_agent(self, peer: Peer) -> None:
+        probe_s = self._limits.probe_s
         try:
-            await peer.call(GetStatus(), timeout_s=self._limits.probe_s, deadline_s=self._limits.probe_s)
-        except PipeTimeout:
-            log.warning("a sandbox is silent", sandbox=self._sandbox_id, seconds=self._limits.probe_s)
-            peer.close()
+            there = await self._answers(peer, min(_SOON_S, probe_s)) or await self._thawed()
+            if not there and not await self._answers(peer, probe_s):
+                log.warning("a sandbox is silent", sandbox=self._sandbox_id, seconds=probe_s)
+                peer.close()
         except (PipeError, CallFault, Overloaded):
             pass  # it answers, or its pipe is being opened again
         self._probing = None
         if not self._ended:
-            self._probe_later()
+            self._probe_later(probe_s)
+
+    async def _answers(self, peer: Peer, within_s: float) -> bool:
+        try:
+            await peer.call(GetStatus(), timeout_s=within_s, deadline_s=within_s)
+        except PipeTimeout:
+            return False
+        return True
+
+    async def _thawed(self) -> bool:
+        """Whether it was silent because somebody paused it: then it goes on now, and nothing is lost."""
+        if self._resting or not self._calls:
+            return False
+        try:
+            async with asyncio.timeout(self._limits.call_deadline_s):
+                return (await look(self._runtime, self._sandbox_id)).condition is Condition.PAUSED
+        except (RuntimeFault, TimeoutError):
+            return False

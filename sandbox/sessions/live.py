@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from sandbox.pipe.messages import (
@@ -16,6 +17,7 @@ from sandbox.pipe.messages import (
     Progress,
     StreamOutput,
 )
+from sandbox.sessions.helper_news import LiveHelperCall
 
 ExecutionResult: TypeAlias = CodeResult | BashResult
 
@@ -27,11 +29,12 @@ _EVENT_CHARS = 200
 class LiveEvent:
     """One event of an execution. `seq` counts from 1; the last event's body is the result.
 
-    A body `LiveCut` in the middle says that events up to this `seq` are not kept any more.
+    A body `LiveCut` in the middle says that events up to this `seq` are not kept any more. A `LiveHelperCall` has the
+    `seq` of the event before it.
     """
 
     seq: int
-    body: Progress | ExecutionResult
+    body: Progress | LiveHelperCall | ExecutionResult
 
 
 class LiveLog:
@@ -40,6 +43,7 @@ class LiveLog:
     def __init__(self, limit_chars: int) -> None:
         self._limit = limit_chars
         self._events: deque[LiveEvent] = deque()
+        self._added = 0
         self._last = 0
         self._closed = False
         self._waiters: list[asyncio.Future[None]] = []
@@ -57,9 +61,18 @@ class LiveLog:
         if self._events and seq > self._last + 1:
             self._add(seq - 1, LiveCut())
         self._add(seq, body)
-        while self.chars > self._limit and len(self._events) > 1:
-            self.chars -= _weight(self._events.popleft().body)
-        self._wake()
+        self._trim()
+
+    def note(self, body: LiveHelperCall) -> None:
+        """Add an event that the sandbox has no number for."""
+        if not self._closed:
+            self._add(self._last, body)
+            self._trim()
+
+    @property
+    def last(self) -> int:
+        """Number of the newest event; 0 before the first."""
+        return self._last
 
     def close(self) -> None:
         """Nothing more comes: readers end when they have read what is here."""
@@ -68,30 +81,43 @@ class LiveLog:
 
     async def follow(self, after: int = 0) -> AsyncIterator[LiveEvent]:
         """Give events with `seq` over `after`, those to come too, until the log is closed."""
-        after = max(after, 0)
+        after, seen = max(after, 0), 0
         while True:
-            for event in self._since(after):
-                after = event.seq
+            events, seen = self._since(after, seen), self._added
+            for event in events:
+                after = max(after, event.seq)
                 yield event
-            if self._last > after:
+            if self._added > seen:
                 continue
             if self._closed:
                 return
             await self._more()
 
-    def _add(self, seq: int, body: Progress | ExecutionResult) -> None:
+    def _add(self, seq: int, body: Progress | LiveHelperCall | ExecutionResult) -> None:
         self._last = seq
+        self._added += 1
         self._events.append(LiveEvent(seq, body))
         self.chars += _weight(body)
 
-    def _since(self, after: int) -> list[LiveEvent]:
-        """Give what is kept after `after`, with a `LiveCut` before it when something between is gone."""
-        if not self._events or after >= self._last:
+    def _trim(self) -> None:
+        while self.chars > self._limit and len(self._events) > 1:
+            self.chars -= _weight(self._events.popleft().body)
+        self._wake()
+
+    def _since(self, after: int, seen: int) -> list[LiveEvent]:
+        """Give what is kept after `after`, with a `LiveCut` before it when something between is gone.
+
+        `seen`: how many events had been added when the reader looked before; 0: it never did.
+        """
+        if not self._events:
             return []
-        first = self._events[0].seq
-        if after + 1 < first:
-            return [LiveEvent(first - 1, LiveCut()), *self._events]
-        return [event for event in self._events if event.seq > after]
+        first = self._events[0]
+        gone = first.seq if isinstance(first.body, LiveHelperCall) else first.seq - 1
+        if after < gone:
+            return [LiveEvent(gone, LiveCut()), *self._events]
+        new = islice(self._events, max(0, seen - (self._added - len(self._events))), None)
+        follows = bool(seen) or after == 0
+        return [event for event in new if event.seq > after or (follows and _unnumbered(event) and event.seq == after)]
 
     async def _more(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -109,7 +135,13 @@ class LiveLog:
                 waiter.set_result(None)
 
 
-def _weight(body: Progress | ExecutionResult) -> int:
+def _unnumbered(event: LiveEvent) -> bool:
+    return isinstance(event.body, LiveHelperCall)
+
+
+def _weight(body: Progress | LiveHelperCall | ExecutionResult) -> int:
+    if isinstance(body, LiveHelperCall):
+        return _EVENT_CHARS + len(body.target)
     if isinstance(body, LiveOutput):
         return _EVENT_CHARS + len(body.text)
     if isinstance(body, LiveArtifact):

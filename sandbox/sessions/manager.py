@@ -5,9 +5,9 @@ The hot path (a session in memory with a live sandbox) touches no database and w
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from time import monotonic
 
 import structlog
@@ -15,32 +15,41 @@ import structlog
 from sandbox.errors import NotFound, Overloaded, RuntimeFault, StoreUnavailable, WorkbenchError
 from sandbox.pipe.messages import RunCode, Status
 from sandbox.runtimes.base import Runtime, SandboxSpec
-from sandbox.sessions import ids, runner, source, telling
+from sandbox.sessions import ids, runner, source
 from sandbox.sessions.background import Background
 from sandbox.sessions.boot import boot
 from sandbox.sessions.catalog import Catalog
 from sandbox.sessions.claims import Claims
+from sandbox.sessions.configs import Configs
 from sandbox.sessions.debts import Debts
 from sandbox.sessions.execution import Execution, Kind
-from sandbox.sessions.history import History
+from sandbox.sessions.executions import Executions
+from sandbox.sessions.helper_desk import HelperDesk
+from sandbox.sessions.helper_port import AnswersHelpers, SandboxFiles
 from sandbox.sessions.observer import NoObserver, Observer
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.place import Place
+from sandbox.sessions.places import Places
 from sandbox.sessions.reaper import Clock
+from sandbox.sessions.resizing import Resizing
 from sandbox.sessions.rest import Rests
 from sandbox.sessions.sandbox import LiveSandbox, SandboxStatus
 from sandbox.sessions.session import Session
-from sandbox.sessions.store import Store
+from sandbox.sessions.session_config import SessionConfig
+from sandbox.sessions.store import Retention, Store
 from sandbox.sessions.supply import POOL_SIZE_NAME, Supply
+from sandbox.sessions.sweep import Sweep
 from sandbox.sessions.takeover import TakenOver, Takeover
 
 log = structlog.get_logger(__name__)
 
-_LOST_BEFORE = "its sandbox ended since the session was last used"
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _retention(limits: SessionLimits) -> Retention:
+    return Retention(timedelta(seconds=limits.results_age_s), limits.results_kept, limits.results_bytes)
 
 
 class SessionManager:
@@ -48,7 +57,7 @@ class SessionManager:
 
     `installation` names what this controller's sandboxes are labelled with: at the start, those with that label are
     taken over, or removed when no session has them. The manager closes `runtime` and `store`. `timers`: the clock of
-    idle sandboxes; None: the event loop.
+    idle sandboxes; None: the event loop. `helpers`: the gateway; None: helper calls are refused.
     """
 
     def __init__(
@@ -61,21 +70,18 @@ class SessionManager:
         observer: Observer | None = None,
         clock: Callable[[], datetime] = _now,
         timers: Clock | None = None,
+        helpers: AnswersHelpers | None = None,
     ) -> None:
         self._runtime = runtime
         self._store = store
         self._installation = installation
         self._limits = limits or SessionLimits()
         self._observer: Observer = observer or NoObserver()
-        self._clock = clock
-        self._timers = timers
-        self._rests = Rests(runtime, self._limits, self._observer)
         self._background = Background()
         self._debts = Debts(runtime, installation, self._background, deadline_s=self._limits.call_deadline_s)
         self._closing = False
         self._closed = False
         self._leaving: asyncio.TimerHandle | None = None
-        self._places: dict[str, Place] = {}
         self._catalog = Catalog(
             store,
             self._background,
@@ -83,11 +89,8 @@ class SessionManager:
             cached=self._limits.sessions_cached,
             touch_interval_s=self._limits.touch_interval_s,
         )
-        self._history = History(
-            per_session=self._limits.executions_per_session,
-            overall=self._limits.executions_kept,
-            chars=self._limits.kept_chars,
-        )
+        self._executions = Executions(store, self._background, clock, self._limits, self._observer)
+        self._sweep = Sweep(store, _retention(self._limits), clock, interval_s=self._limits.results_sweep_s)
         self._claims = Claims(store, self._background, clock, installation)
         self._takeover = Takeover(
             runtime,
@@ -105,9 +108,27 @@ class SessionManager:
             self._observer,
             self._limits,
             owe=self._debts.owe,
-            made_with=runtime.check,
+            made_with=runtime.image_id,
+            memory=runtime.memory_bytes,
+        )
+        self._places = Places(
+            self._catalog,
+            self.supply,
+            self._claims,
+            Rests(runtime, self._limits, self._observer, self.supply.admission),
+            self._background,
+            resizing=Resizing(runtime, self.supply.admission, deadline_s=self._limits.call_deadline_s),
+            observer=self._observer,
+            limits=self._limits,
+            owe=self._debts.owe,
+            take_over=self._takeover.ensure,
+            in_use=lambda session_id: bool(self._executions.running_in(session_id)),
+            clock=clock,
+            timers=timers,
+            helpers=HelperDesk(helpers, self._executions),
         )
         self.pool = self.supply.pools[POOL_SIZE_NAME]
+        self.configs = Configs(self._catalog, store, clock, changed=self._places.reconfigured)
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -120,6 +141,7 @@ class SessionManager:
             StoreUnavailable: the store cannot be opened.
         """
         await self._store.open()
+        self._sweep.start(self._background)
         try:
             await self._takeover.ensure()
         except (RuntimeFault, StoreUnavailable) as error:
@@ -131,12 +153,17 @@ class SessionManager:
     @property
     def states(self) -> Counter[str]:
         """How many sessions' sandboxes are in each state; those that have none do not count."""
-        return Counter(place.state for place in self._places.values() if not place.idle)
+        return self._places.states
 
     @property
     def running(self) -> int:
         """How many executions have not ended."""
-        return len(self._history.running)
+        return len(self._executions.running)
+
+    @property
+    def results_waiting(self) -> int:
+        """How many executions have ended and are not stored yet."""
+        return self._executions.results.waiting
 
     def stop_taking(self) -> None:
         """Refuse new executions: the first step of a shutdown. What runs is asked to end.
@@ -149,7 +176,7 @@ class SessionManager:
         if self._limits.keep_sandboxes:
             self._leaving = asyncio.get_running_loop().call_later(self._limits.shutdown_grace_s, self._leave)
             return
-        for execution in self._history.running:
+        for execution in self._executions.running:
             execution.interrupt()
 
     async def aclose(self) -> None:
@@ -163,14 +190,14 @@ class SessionManager:
         self.stop_taking()
         if self._limits.keep_sandboxes:
             self._leave()
-        await self._until_idle(self._limits.shutdown_grace_s)
+        await self._executions.until_idle(self._limits.shutdown_grace_s)
         try:
             async with asyncio.timeout(self._limits.call_deadline_s), asyncio.TaskGroup() as group:
                 group.create_task(self.supply.aclose())
-                for place in self._places.values():
-                    group.create_task(place.close(Overloaded("the controller was shut down")))
+                group.create_task(self._places.close(Overloaded("the controller was shut down")))
         except TimeoutError:
             log.warning("not all sandboxes could be removed in time; the next start removes them")
+        self._executions.results.hurry()
         await self._background.settle(self._limits.shutdown_grace_s)
         await self._background.aclose(self._limits.call_deadline_s)
         await self._close_parts()
@@ -192,6 +219,18 @@ class SessionManager:
         self._observer.stage("resolve", monotonic() - began)
         return session
 
+    async def create(
+        self, owner: str, *, label: str | None = None, user_id: str | None = None, config: SessionConfig | None = None
+    ) -> Session:
+        """Make a session; one without a label is known by its id only.
+
+        Raises:
+            Conflict: the label is taken.
+            StoreUnavailable: the store does not answer.
+        """
+        config = config or SessionConfig()
+        return await self._catalog.create(owner, label, user_id, config.as_json(), config.workbench.sandbox_size)
+
     async def get(self, owner: str, session_id: str) -> Session:
         """Give a session by its id or its label; never creates one. Raises as `resolve`."""
         return await self._catalog.get(owner, session_id)
@@ -205,10 +244,8 @@ class SessionManager:
         """
         session = await self._catalog.get(owner, session_id)
         await self._catalog.delete(session)
-        place = self._places.pop(session.id, None)
-        if place is not None:
-            await place.close(NotFound("the session was deleted"))
-        self._history.forget_session(session.id)
+        await self._places.remove(session.id, NotFound("the session was deleted"))
+        self._executions.forget_session(session.id)
 
     # --- executions ---------------------------------------------------------------------------------
 
@@ -222,23 +259,35 @@ class SessionManager:
         """
         self._check_usable(session)
         source.check(body)
-        place = self._place(session)
+        place = self._places.of(session)
         kind: Kind = "python" if isinstance(body, RunCode) else "bash"
-        execution = self._begin(ids.execution_id(), session, kind, timeout_s)
+        execution = self._executions.begin(ids.execution_id(), session, kind, timeout_s)
         self._background.spawn(self._run(execution, session, place, runner.run(execution, place, body)), execution.id)
         return execution
 
-    def execution(self, owner: str, execution_id: str) -> Execution:
-        """Give a recent execution. Raises `NotFound`."""
-        return self._history.get(owner, execution_id)
+    async def execution(self, owner: str, execution_id: str) -> Execution:
+        """Give an execution that runs, or that ended within the bounds on what is kept.
 
-    def executions(self, session: Session) -> list[Execution]:
-        """Give a session's recent executions, newest first."""
-        return self._history.of_session(session.id)
+        Raises:
+            NotFound: there is none, or it is another owner's.
+            StoreUnavailable: memory has it not and the store does not answer.
+            EngineUnavailable: it may be in a sandbox of an earlier controller, and the engine does not answer.
+        """
+        found = await self._executions.find(owner, execution_id)
+        if found is None:
+            await self._takeover.ensure()
+            found = self._executions.recent(owner, execution_id)
+        if found is None:
+            raise NotFound(f"no execution {execution_id!r}", suggested_fix="Only recent executions can be asked for.")
+        return found
+
+    async def executions(self, session: Session) -> list[Execution]:
+        """Give a session's recent executions, newest first. Raises `StoreUnavailable`."""
+        return await self._executions.of_session(session.id)
 
     async def interrupt(self, session: Session) -> int:
         """Ask all that runs in a session to end, and say how many that were."""
-        running = self._history.running_in(session.id)
+        running = self._executions.running_in(session.id)
         for execution in running:
             execution.interrupt()
         return len(running)
@@ -252,10 +301,19 @@ class SessionManager:
             Overloaded: the controller shuts down.
         """
         self._check_usable(session)
-        place = self._place(session)
+        place = self._places.of(session)
         with place.used():
             given = await place.sandbox()
             return await given.sandbox.restart_kernel()
+
+    @asynccontextmanager
+    async def files(self, session: Session) -> AsyncIterator[SandboxFiles]:
+        """Open the files of the session's sandbox, which stays awake meanwhile. Raises as `restart_kernel`."""
+        self._check_usable(session)
+        place = self._places.of(session)
+        with place.used():
+            given = await place.sandbox()
+            yield given.sandbox.files
 
     async def status(self, session: Session) -> SandboxStatus | None:
         """Say how the session's sandbox is, without waking it; None when it has none now.
@@ -277,82 +335,17 @@ class SessionManager:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _begin(
-        self, execution_id: str, session: Session, kind: Kind, timeout_s: float, *, age_s: float = 0.0
-    ) -> Execution:
-        execution = Execution(
-            execution_id,
-            session_id=session.id,
-            owner=session.owner,
-            kind=kind,
-            created_at=self._clock() - timedelta(seconds=age_s),
-            timeout_s=timeout_s,
-            live_chars=self._limits.live_chars,
-        )
-        self._history.begin(execution)
-        return execution
-
     async def _run(self, execution: Execution, session: Session, place: Place, work: Awaitable[None]) -> None:
-        began = monotonic()
-        telling.bind(execution)
         try:
             with place.used(), self.supply.quiet.working():
-                await work
+                await self._executions.follow(execution, work)
         finally:
-            if execution.released is None:
-                self._history.ended(execution)
-                telling.ended(execution, self._observer, monotonic() - began)
             self._catalog.touch(session)
 
     def _check_usable(self, session: Session) -> None:
         if self._closing:
             raise Overloaded("the controller shuts down", retry_after_s=10)
         self._catalog.check_alive(session)
-
-    def _place(self, session: Session) -> Place:
-        place = self._places.get(session.id)
-        if place is None:
-            self._make_room()
-            provide = partial(self._provide, session)
-            lost = _LOST_BEFORE if session.last_used_at is not None else None
-            place = Place(
-                session.id,
-                provide,
-                self._background,
-                self._observer,
-                owe=self._debts.owe,
-                rests=self._rests,
-                rules=self._limits.idle_of.get(session.owner, self._limits.idle),
-                clock=self._timers or asyncio.get_running_loop(),
-                lost=lost,
-                on_removal=self._removed,
-            )
-            self._places[session.id] = place
-        return place
-
-    def _make_room(self) -> None:
-        """Forget the oldest place that nothing is in, when there are too many."""
-        if len(self._places) < self._limits.sessions_cached:
-            return
-        for session_id, place in self._places.items():
-            if place.idle and not self._history.running_in(session_id):
-                del self._places[session_id]
-                return
-
-    async def _provide(self, session: Session) -> LiveSandbox:
-        """Claim a sandbox from the pool, or boot one."""
-        await self._takeover.ensure()
-        began = monotonic()
-        sandbox, from_pool = await self.supply.give(session.sandbox_size, session.owner)
-        self._claims.note(sandbox.sandbox_id, session.id)
-        self._catalog.touch(session)
-        self._observer.sandbox_started(monotonic() - began, from_pool=from_pool)
-        log.info("sandbox given", session=session.id, sandbox=sandbox.sandbox_id, from_pool=from_pool)
-        return sandbox
-
-    def _removed(self, sandbox_id: str) -> None:
-        self._claims.forget(sandbox_id)
-        self.supply.admission.leave(sandbox_id)
 
     async def _boot(self, spec: SandboxSpec) -> LiveSandbox:
         try:
@@ -371,14 +364,13 @@ class SessionManager:
     def _adopt(self, found: TakenOver) -> None:
         """Take a session's sandbox over, and follow what runs in it. Raises `NotFound` for a deleted session."""
         session, sandbox = found.session, found.sandbox
-        self._catalog.check_alive(session)
-        place = self._place(session)
-        self.supply.admission.note(sandbox.sandbox_id, sandbox.spec.size.memory_bytes)
-        place.adopt(sandbox, stopped=found.stopped)
+        place = self._places.adopt(found)
         for survivor in found.survivors:
-            if survivor.id in self._history:
+            if survivor.id in self._executions:
                 continue  # not this agent's to name
-            execution = self._begin(survivor.id, session, survivor.kind.value, survivor.timeout_s, age_s=survivor.age_s)
+            execution = self._executions.begin(
+                survivor.id, session, survivor.kind.value, survivor.timeout_s, age_s=survivor.age_s
+            )
             work = runner.rejoin(execution, sandbox, survivor)
             self._background.spawn(self._run(execution, session, place, work), execution.id)
 
@@ -387,20 +379,11 @@ class SessionManager:
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
-        executions = [execution.id for execution in self._history.running if execution.sent]
+        executions = [execution.id for execution in self._executions.running if execution.sent]
         why = Overloaded("the controller was shut down", retry_after_s=10)
-        left = sum(place.leave(why) for place in self._places.values())
+        left = self._places.leave(why)
         if left:
             log.info("sandboxes are left to the next start", sandboxes=left, executions=executions)
-
-    async def _until_idle(self, timeout_s: float) -> None:
-        """Wait until no execution runs, at most so long."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                for execution in self._history.running:
-                    await execution.ended()
-        except TimeoutError:
-            log.warning("executions did not end after their interrupt", count=len(self._history.running))
 
     async def _close_parts(self) -> None:
         for name, close in (("store", self._store.close), ("runtime", self._runtime.close)):

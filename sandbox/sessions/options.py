@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sandbox.limits import CALL_SLACK_S
+from sandbox.limits import CALL_SLACK_S, MIB
 from sandbox.sessions.reaper import IdleRules
 
 
@@ -15,7 +15,8 @@ class SessionLimits:
     `pool_sizes`: the same for other sizes. `pool_retry_s`: wait after a failed refill; `pool_interval_s`: after one
     that worked. `pool_quiet_s`: a refill waits until nothing has run for so long, but not longer than
     `pool_postpone_s`. `pool_check_s`: how often ready ones are looked at; `pool_max_age_s`: how old they get.
-    `max_sandboxes`, `max_memory_bytes` (the sum of their limits; None: any), `starts_at_once`: bounds on sandboxes;
+    `max_sandboxes`, `max_memory_bytes` (the sum of their limits; None: a share of the engine's memory),
+    `starts_at_once`: bounds on sandboxes, of which stopped ones do not count;
     `admission_queue` requests may wait for them, each for `admission_wait_s`.
     `call_deadline_s`: one engine call or one short call to the agent.
     `silence_s`: how much longer than its own deadline an agent may stay silent before it is taken for dead.
@@ -23,10 +24,11 @@ class SessionLimits:
     `shutdown_grace_s`: what running executions get at shutdown to end after their interrupt.
     `executions_per_session`, `executions_kept`, `kept_chars`: ended executions that can still be asked for, in
     number and in characters of output. `live_chars`: live output of one execution that a late follower can
-    still read. `sessions_cached`: sessions whose record is held in memory. `touch_interval_s`: how stale a
-    session's stored `last_used_at` may be. `keep_sandboxes`: sessions' sandboxes, and what runs in them, are left
-    to the next controller at shutdown. `idle`: when idle sandboxes are put to rest; `idle_of`: the same
-    for owners with rules of their own.
+    still read. `results_age_s`: how long results are stored, 0: not at all; `results_kept`, `results_bytes`: how many
+    of all sessions together; `results_sweep_s`: how often what is over these bounds is removed. `sessions_cached`:
+    sessions whose record is held in memory. `touch_interval_s`: how stale a session's stored `last_used_at` may be.
+    `keep_sandboxes`: sessions' sandboxes, and what runs in them, are left to the next controller at shutdown.
+    `idle`: when idle sandboxes are put to rest; `idle_of`: the same for owners with rules of their own.
     """
 
     pool_size: int = 2
@@ -51,6 +53,10 @@ class SessionLimits:
     executions_kept: int = 2000
     kept_chars: int = 64_000_000
     live_chars: int = 1_000_000
+    results_age_s: float = 86_400.0
+    results_kept: int = 100_000
+    results_bytes: int = 1024 * MIB
+    results_sweep_s: float = 60.0
     sessions_cached: int = 10_000
     touch_interval_s: float = 60.0
     keep_sandboxes: bool = False

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from sandbox.errors import EngineUnavailable, InternalError, RuntimeFault, WorkbenchError
+from sandbox.errors import EngineUnavailable, InternalError, Overloaded, RuntimeFault, WorkbenchError
 from sandbox.sessions import state as machine
 from sandbox.sessions import transitions, words
 from sandbox.sessions.background import Background
@@ -22,6 +22,8 @@ from sandbox.sessions.sandbox import LiveSandbox, SandboxStatus
 log = structlog.get_logger(__name__)
 
 Provide = Callable[[], Awaitable[LiveSandbox]]
+Fit = Callable[[LiveSandbox], Awaitable[str | None]]
+OnSandbox = Callable[[LiveSandbox, Callable[[], AbstractContextManager[None]]], None]
 
 _STAGES: Final[dict[type[machine.State], Stage]] = {
     machine.Live: Stage.LIVE,
@@ -44,9 +46,11 @@ class Given:
 class Place:
     """At most one sandbox, however many ask at once. Left idle it rests, by `rules`; who asks wakes it.
 
-    `provide` claims or boots one. `rests` puts it to rest and wakes it. `lost`: why the session has none although it
-    had one before this controller knew it; None for a session that never had one. `on_removal` is called with the
-    id of a sandbox that the session has no longer.
+    `provide` claims or boots one. `owner`: whose it is, for the queue for room. `rests` puts it to rest and wakes it.
+    `lost`: why the session has none although it had one before this controller knew it; None for a session that never
+    had one. `fit` gives a sandbox the size that the session has now, and says so. `on_sandbox` is called with each
+    sandbox before it is used, and with `used`; `on_use` when it is found in use by background jobs; `on_removal` with
+    the id of a sandbox that the session has no longer.
     """
 
     def __init__(
@@ -56,23 +60,33 @@ class Place:
         background: Background,
         observer: Observer,
         *,
+        owner: str,
         owe: Owe,
         rests: Rests,
         rules: IdleRules,
         clock: Clock,
         lost: str | None,
+        fit: Fit,
+        on_sandbox: OnSandbox,
+        on_use: Callable[[], None],
         on_removal: Callable[[str], None],
     ) -> None:
         self.session_id = session_id
         self._provide = provide
         self._background = background
         self._observer = observer
+        self._fit = fit
+        self._fitting = asyncio.Lock()
+        self._on_sandbox = on_sandbox
+        self._on_use = on_use
         self._on_removal = on_removal
+        self._owner = owner
         self._owe = owe
         self._rests = rests
         self._reaper = Reaper(rules, clock, self._idle_for_long)
         self._turn: asyncio.Task[None] | None = None
         self._untold: str | None = None
+        self._ended: str | None = None
         self._state: machine.State = machine.Absent(lost)
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._waiters: list[asyncio.Future[Given]] = []
@@ -138,9 +152,21 @@ class Place:
         self._feed(machine.Asked())
         return await waiter
 
-    def adopt(self, sandbox: LiveSandbox, *, stopped: bool) -> None:
-        """Take a sandbox that an earlier controller gave to the session; `stopped`: with its files only."""
-        self._sandboxes[sandbox.sandbox_id] = sandbox
+    async def fit(self, sandbox: LiveSandbox) -> str | None:
+        """Give a sandbox of here the size that the session has now; in words, what came of that, None when it has it.
+
+        To be used under `used`. Of several that ask at once one hears it.
+        """
+        async with self._fitting:
+            return await self._fit(sandbox)
+
+    def adopt(self, sandbox: LiveSandbox, *, stopped: bool, idle_s: float) -> None:
+        """Take a sandbox that an earlier controller gave to the session; `stopped`: with its files only.
+
+        `idle_s`: for how long nobody has used it.
+        """
+        self._reaper.begin(idle_s)
+        self._hold(sandbox)
         self._feed(machine.Found(sandbox.sandbox_id, stopped))
         if not stopped:
             sandbox.when_gone(partial(self._gone, sandbox.sandbox_id))
@@ -150,6 +176,7 @@ class Place:
         held = self._state.sandbox_id if isinstance(self._state, machine.Held) else None
         self._feed(machine.LeaveAsked(why))
         if held is not None:
+            self._rests.forget(held)
             self._sandboxes[held].leave()
         return held is not None
 
@@ -194,7 +221,7 @@ class Place:
         )
         try:
             sandbox = await self._provide()
-            self._sandboxes[sandbox.sandbox_id] = sandbox
+            self._hold(sandbox)
             event = machine.Started(sandbox.sandbox_id)
         except WorkbenchError as error:
             log.warning("no sandbox could be had", session=self.session_id, error=error.slug, message=error.message)
@@ -204,20 +231,27 @@ class Place:
         if isinstance(event, machine.Started):
             sandbox.when_gone(partial(self._gone, sandbox.sandbox_id))
 
+    def _hold(self, sandbox: LiveSandbox) -> None:
+        self._sandboxes[sandbox.sandbox_id] = sandbox
+        self._on_sandbox(sandbox, self.used)
+
     def _gone(self, sandbox_id: str, cause: str) -> None:
+        sandbox = self._sandboxes[sandbox_id]
         if not self.closing:
             log.warning("sandbox gone", session=self.session_id, sandbox=sandbox_id, cause=cause)
             self._observer.sandbox_gone()
-            if (failure := self._sandboxes[sandbox_id].peer.failure) is not None:
+            if (failure := sandbox.peer.failure) is not None:
                 self._observer.fault("pipe", failure.slug)
-        self._feed(machine.Gone(sandbox_id, cause))
+        self._ended = cause if sandbox.ended else None
+        self._feed(machine.Gone(sandbox_id, cause, sandbox.ended))
 
     def _start_done(self, task: asyncio.Task[None]) -> None:
         if self._start is task:
             self._start = None
 
     def _serve(self, serve: machine.Serve) -> None:
-        told = words.lost_before(serve) or self._untold
+        told = words.lost_before(serve, self._ended) or self._untold
+        self._ended = None
         given = Given(self._sandboxes[serve.sandbox_id], told)
         waiters, self._waiters = self._waiters, []
         waiting = [waiter for waiter in waiters if not waiter.done()]
@@ -245,6 +279,8 @@ class Place:
         try:
             with self.used(counts=False):
                 busy = self._reaper.rules.background_jobs_keep_awake and await sandbox.has_jobs()
+            if busy:
+                self._on_use()
         except WorkbenchError as error:
             log.warning("whether a sandbox is busy is not known", sandbox=sandbox.sandbox_id, error=error.message)
             busy = True
@@ -293,14 +329,14 @@ class Place:
         sandbox_id = sandbox.sandbox_id
         event: machine.Event = machine.WakeFailed(sandbox_id, "the waking of the old one broke off")
         try:
-            woken = await self._rests.wake(sandbox, rest)
-            self._sandboxes[sandbox_id] = woken
-            event = machine.Woken(sandbox_id)
-        except EngineUnavailable as error:
+            woken = await self._rests.wake(sandbox, rest, self._owner)
+            self._hold(woken)
+            event = machine.Woken(sandbox_id, restarted=woken is not sandbox)
+        except (EngineUnavailable, Overloaded) as error:
             event = machine.WakeRefused(sandbox_id, error)
         except WorkbenchError as error:
             log.warning("a sandbox could not be woken", sandbox=sandbox_id, error=error.message)
-            event = machine.WakeFailed(sandbox_id, f"the old one could not be woken: {error.message.splitlines()[0]}")
+            event = machine.WakeFailed(sandbox_id, f"the old one could not be woken: {' '.join(error.message.split())}")
         finally:
             self._feed(event)
         if woken is not sandbox:

@@ -19,7 +19,7 @@ from sandbox.sessions.sandbox import LiveSandbox
 log = structlog.get_logger(__name__)
 
 Ask = Callable[[], Awaitable[str]]
-"""Says which engine and image sandboxes are made with now, in words that differ when these do."""
+"""Names the image that sandboxes are made from now: another name only for another image."""
 
 Boot = Callable[[Callable[[], None]], Awaitable[LiveSandbox]]
 """Boots one sandbox, and calls what it is given when it begins: until then it waits for room."""
@@ -194,7 +194,7 @@ class Pool:
                     self._replace(sandbox, why, "replaced")
 
     async def _image_changed(self) -> bool:
-        """Whether sandboxes are made with something else than at the last look."""
+        """Whether sandboxes are made from another image than at the last look."""
         try:
             seen = await self._made_with()
         except WorkbenchError:

@@ -105,6 +105,11 @@ class Reaper:
             if self.idle and self._timer is None:
                 self._arm()
 
+    def begin(self, idle_s: float) -> None:
+        """Take it that nobody has used the sandbox for so long: an earlier controller knew it before this one."""
+        self._idle_since = self._clock.time() - idle_s
+        self._arm()
+
     def stay(self) -> None:
         """Take it that the sandbox was in use until now."""
         self._idle_since = self._clock.time()

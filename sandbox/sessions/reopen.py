@@ -3,13 +3,25 @@
 import asyncio
 from dataclasses import dataclass
 
-from sandbox.errors import PipeError, RuntimeFault, SandboxGone
+import structlog
+
+from sandbox.errors import PipeError, RuntimeFault
 from sandbox.limits import SYNC_TIMEOUT_S
 from sandbox.pipe.peer import Peer
 from sandbox.runtimes.base import Condition, Runtime, SandboxInfo
 
+log = structlog.get_logger(__name__)
+
 _PAUSE_S = 0.05
 _PAUSE_MAX_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """There will be no pipe. `reason`: why, in words. `ended`: the sandbox is there, with its files, but has ended."""
+
+    reason: str
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +32,10 @@ class Reopened:
     survivors: frozenset[str]
 
 
-async def reopen(runtime: Runtime, sandbox_id: str, boot: str, *, window_s: float) -> Reopened:
+async def reopen(runtime: Runtime, sandbox_id: str, boot: str, *, window_s: float) -> Reopened | Lost:
     """Open the pipe to the agent `boot` again, trying for `window_s`: an engine that restarts is away for a while.
 
-    Raises:
-        SandboxGone: the sandbox does not run any more, has another agent, or could not be reached in time.
+    A sandbox that was paused from outside is resumed: nothing of it is lost by that.
     """
     trouble = "no answer"
     pause_s = _PAUSE_S
@@ -33,14 +44,21 @@ async def reopen(runtime: Runtime, sandbox_id: str, boot: str, *, window_s: floa
             while True:
                 try:
                     return await _attempt(runtime, sandbox_id, boot)
-                except SandboxGone:
-                    raise
                 except (RuntimeFault, PipeError) as error:
                     trouble = error.message
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
     except TimeoutError:
-        raise SandboxGone(f"its pipe was cut and could not be opened again within {window_s:g} s: {trouble}") from None
+        return Lost(f"its pipe was cut and could not be opened again within {window_s:g} s: {trouble}")
+
+
+async def look(runtime: Runtime, sandbox_id: str) -> SandboxInfo:
+    """Say how a sandbox is, and resume it when it was paused from outside. Raises `RuntimeFault`."""
+    info = await runtime.inspect(sandbox_id)
+    if info.condition is Condition.PAUSED:
+        log.warning("a sandbox was paused from outside and is resumed", sandbox=sandbox_id)
+        await runtime.resume(sandbox_id)
+    return info
 
 
 def why_not_running(info: SandboxInfo) -> str | None:
@@ -57,10 +75,10 @@ def why_not_running(info: SandboxInfo) -> str | None:
             return None
 
 
-async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Reopened:
-    why_not = why_not_running(await runtime.inspect(sandbox_id))
-    if why_not is not None:
-        raise SandboxGone(why_not)
+async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Reopened | Lost:
+    info = await look(runtime, sandbox_id)
+    if info.condition in (Condition.EXITED, Condition.GONE):
+        return Lost(why_not_running(info) or "", ended=info.condition is Condition.EXITED)
     peer = Peer(await runtime.open(sandbox_id))
     try:
         hello = await peer.sync(SYNC_TIMEOUT_S)
@@ -69,5 +87,5 @@ async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Reopened:
         raise
     if hello.boot != boot:
         peer.close()
-        raise SandboxGone("it was restarted from outside: its agent is a new one")
+        return Lost("it was restarted from outside: its agent is a new one", ended=True)
     return Reopened(peer, frozenset(survivor.id for survivor in hello.survivors))

@@ -53,4 +53,5 @@ async def _outcome(execution: Execution, place: Place, body: Run) -> ExecutionRe
         given = await place.sandbox()
     execution.sandbox_suffix = given.sandbox.suffix
     execution.recreated = given.recreated
+    execution.resized = await place.fit(given.sandbox)
     return await given.sandbox.run(execution, body)

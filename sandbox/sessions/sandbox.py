@@ -20,6 +20,7 @@ from sandbox.errors import (
     WorkbenchError,
 )
 from sandbox.limits import INTERRUPT_GRACE_S, SYNC_TIMEOUT_S
+from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import (
     Action,
@@ -43,10 +44,12 @@ from sandbox.runtimes.base import Runtime, SandboxSpec
 from sandbox.sessions import source
 from sandbox.sessions.engine_calls import remove_from
 from sandbox.sessions.execution import Execution, ExecutionState, sandbox_gone
+from sandbox.sessions.helper_calls import HelperCalls
+from sandbox.sessions.helper_files import LineFiles
 from sandbox.sessions.line import Line
 from sandbox.sessions.live import ExecutionResult
 from sandbox.sessions.options import SessionLimits
-from sandbox.sessions.reopen import why_not_running
+from sandbox.sessions.reopen import Lost, why_not_running
 
 _AUTOPSY_S = 3.0
 """How long the engine is asked why a sandbox went; an ending waits for it."""
@@ -78,18 +81,29 @@ class LiveSandbox:
         self.spec = spec
         self.sandbox_id = spec.sandbox_id
         self.suffix = spec.sandbox_id[-4:]
-        self.size = spec.size.name
         self._runtime = runtime
         self._limits = limits
         self._born = monotonic()
         self._reason: str | None = None
         self._retired = False
         self._left = False
+        self.ended = False
+        """Whether it is gone because it ended, by itself or from outside: it is there, with its files."""
         self._cause: str | None = None
         self._autopsy = asyncio.Lock()
         self._on_gone: Callable[[str], None] | None = None
         self._watches: dict[str, asyncio.TimerHandle] = {}
-        self._line = Line(runtime, spec.sandbox_id, link, limits, on_lost=self._lose, on_reopened=self._extend_watches)
+        self._line = Line(
+            runtime,
+            spec.sandbox_id,
+            link,
+            limits,
+            on_lost=self._line_lost,
+            on_reopened=self._extend_watches,
+            on_helper=self._helper_said,
+        )
+        self.helpers = HelperCalls(self._line, call_deadline_s=limits.call_deadline_s)
+        self.files = LineFiles(self._line, call_deadline_s=limits.call_deadline_s)
         self._line.begin()
 
     def __repr__(self) -> str:
@@ -139,12 +153,13 @@ class LiveSandbox:
             if not isinstance(body, Survivor) and source.is_long(body):
                 body = await self._write_source(body)
             execution.stop_with(partial(self.cancel, execution.id), sent=True)
+            execution.acknowledge_with(partial(self._line.acknowledge, execution.id))
             return await self._call(execution, body)
         except PipeError as error:
             if self._left:
                 raise _goes_on(execution) from None
             self._lose(error.message)
-            return sandbox_gone(execution.kind, await self.cause(), 1000 * (monotonic() - began))
+            return sandbox_gone(execution.kind, await self.cause(), 1000 * (monotonic() - began), files_kept=self.ended)
         except CallFault as fault:
             return _refused(execution, fault)
         finally:
@@ -162,11 +177,11 @@ class LiveSandbox:
             SandboxGone: it does not answer any more.
         """
         status = await self._answered(GetStatus())
-        return SandboxStatus(self.sandbox_id, self.suffix, self.size, monotonic() - self._born, status)
+        return SandboxStatus(self.sandbox_id, self.suffix, self.spec.size.name, monotonic() - self._born, status)
 
     def outline(self, state: str) -> SandboxStatus:
         """Say of a sandbox at rest what can be said without its agent."""
-        return SandboxStatus(self.sandbox_id, self.suffix, self.size, monotonic() - self._born, None, state)
+        return SandboxStatus(self.sandbox_id, self.suffix, self.spec.size.name, monotonic() - self._born, None, state)
 
     async def has_jobs(self) -> bool:
         """Whether background jobs of bash run, or anything else. Raises as `status`, and `CallFault`."""
@@ -189,6 +204,7 @@ class LiveSandbox:
 
     async def greet(self, timeout_s: float) -> Synced:
         """Greet an agent that an earlier controller started, and give what it says of itself. Raises `PipeError`."""
+        self.helpers.inherit()
         hello = await self._line.greet(timeout_s)
         self._line.keep(hello.boot)
         return hello
@@ -200,6 +216,7 @@ class LiveSandbox:
         if self._reason is None:
             self._reason = "the controller stopped"
         self._stop_watches()
+        self.helpers.shut_down()
         self._line.close()
 
     def retire(self, why: str) -> None:
@@ -240,7 +257,7 @@ class LiveSandbox:
                 # An interrupt may have been lost with the pipe; said again right behind the call.
                 asyncio.get_running_loop().call_soon(peer.cancel, execution.id)
             if isinstance(body, Survivor) or execution.id in self._line.survivors:
-                result = await peer.join(execution.id, deadline_s=left_s, on_event=on_event)
+                result = await peer.join(execution.id, deadline_s=left_s, on_event=on_event, held=True)
             else:
                 result = await peer.call(
                     body,
@@ -249,6 +266,7 @@ class LiveSandbox:
                     call_id=execution.id,
                     on_event=on_event,
                     live=True,
+                    held=True,
                 )
             return expect(result, CodeResult) if execution.kind == "python" else expect(result, BashResult)
 
@@ -310,10 +328,19 @@ class LiveSandbox:
         if (timer := self._watches.pop(call_id, None)) is not None:
             timer.cancel()
 
+    def _helper_said(self, frame: HelperAsk) -> None:
+        self.helpers.take(frame)
+
+    def _line_lost(self, lost: Lost) -> None:
+        if lost.ended:
+            self.ended, self._cause = True, lost.reason
+        self._lose(lost.reason)
+
     def _lose(self, reason: str) -> None:
         if self._reason is None:
             self._reason = reason
         self._stop_watches()
+        self.helpers.close()
         self._line.close()
         callback, self._on_gone = self._on_gone, None
         if callback is not None:

@@ -39,6 +39,12 @@ class Session:
             return None
         return self.name.removeprefix(_LABEL_PREFIX)
 
+    def idle_s(self, now: datetime, *, late_s: float) -> float:
+        """Give the seconds for which nobody has used it for certain: `last_used_at` may be `late_s` late."""
+        if self.last_used_at is None:
+            return 0.0
+        return max(0.0, (now - self.last_used_at).total_seconds() - late_s)
+
 
 def name_of(ref: str | None, user_id: str | None) -> str:
     """Give the name of the session that a request means: by label, else by user, else the owner's default.

@@ -11,7 +11,8 @@
                           └── Asked meanwhile: Rested leads to Waking    └── WakeFailed: Removing
                                                                              └── WakeRefused: as before
 
-Paused can be asked to stop. Gone and Expired lead from every state with a sandbox to Removing.
+Paused can be asked to stop. Gone and Expired lead from every state with a sandbox to Removing; only a Live one that
+has ended, but is there with its files, is put to rest as Stopped instead.
 CloseAsked leads from every state to Closed, which nothing leaves; so does LeaveAsked, without removing anything.
 Found leads from Absent and Starting to Live or Stopped: an earlier controller had given the session that sandbox.
 """
@@ -142,10 +143,11 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A sandbox disappeared or was taken for dead."""
+    """A sandbox disappeared or was taken for dead. `ended`: it is there, but ended; its files can be had again."""
 
     sandbox_id: str
     cause: str
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,10 @@ class Rested:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A sandbox can be used again."""
+    """A sandbox can be used again. `restarted`: it was frozen, but had to be started again on its files."""
 
     sandbox_id: str
+    restarted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sandbox.errors import NotFound, StoreUnavailable
-from sandbox.sessions import engine_sql
+from sandbox.sessions import calls_sql, configs_sql, engine_sql, results_sql
+from sandbox.sessions.call_record import Amounts, CallRecord, Usage
+from sandbox.sessions.record import ExecutionRecord
 from sandbox.sessions.session import Session
-from sandbox.sessions.store import Claim
-from sandbox.sessions.tables import CREATE_SCHEMA_VERSION, MIGRATIONS, sandboxes, schema_version, sessions
+from sandbox.sessions.store import Claim, ConfigVersion, Retention
+from sandbox.sessions.tables import CREATE_SCHEMA_VERSION, MIGRATIONS, helper_usage, sandboxes, schema_version, sessions
 
 _COLUMNS = tuple(column for column in sessions.c if column.name != "deleted_at")
 _ALIVE = sessions.c.deleted_at.is_(None)
@@ -103,14 +105,32 @@ class SqlStore:
             )
 
     async def delete(self, owner: str, session_id: str, at: datetime) -> bool:
-        """Mark a session deleted. Whether there was one."""
+        """Mark a session deleted, and delete its executions. Whether there was one."""
         async with self._transaction(writes=True) as connection:
             marked = await connection.execute(
                 sessions.update()
                 .where(sessions.c.id == session_id, sessions.c.owner == owner, _ALIVE)
                 .values(deleted_at=at, updated_at=at)
             )
+            if marked.rowcount > 0:
+                await results_sql.forget_sessions(connection, [session_id])
+                await configs_sql.forget_sessions(connection, [session_id])
             return marked.rowcount > 0
+
+    async def replace_config(self, old: Session, new: Session) -> bool:
+        """Store a session's new configuration. See `Store.replace_config`."""
+        async with self._transaction(writes=True) as connection:
+            return await configs_sql.replace(connection, old, new)
+
+    async def earlier_configs(self, session_id: str, *, limit: int, before: int | None) -> Sequence[ConfigVersion]:
+        """Give the configurations that a session had, newest first, from the one before version `before`."""
+        async with self._transaction() as connection:
+            return await configs_sql.earlier(connection, session_id, limit=limit, before=before)
+
+    async def count_earlier_configs(self, session_id: str) -> int:
+        """Say how many of them are kept."""
+        async with self._transaction() as connection:
+            return await configs_sql.count(connection, session_id)
 
     async def claims(self, installation: str) -> Sequence[tuple[Claim, Session | None]]:
         """Give all claims of an installation, oldest first, each with its session; None for a deleted one."""
@@ -136,6 +156,76 @@ class SqlStore:
             await connection.execute(sandboxes.delete().where(sandboxes.c.sandbox_id.in_(replaced)))
             if made:
                 await connection.execute(sandboxes.insert(), [asdict(claim) for claim in made])
+
+    async def keep_executions(self, ended: Sequence[ExecutionRecord], *, per_session: int) -> None:
+        """Store executions, all or none; of each session the newest `per_session` are kept.
+
+        One that is there already stays as it is; those of deleted sessions are left out.
+        """
+        async with self._transaction(writes=True) as connection:
+            await results_sql.keep(connection, ended, per_session=per_session)
+
+    async def execution(self, owner: str, execution_id: str) -> ExecutionRecord | None:
+        """Give the owner's ended execution with that id."""
+        async with self._transaction() as connection:
+            return await results_sql.find(connection, owner, execution_id)
+
+    async def executions(self, session_id: str) -> Sequence[ExecutionRecord]:
+        """Give a session's ended executions, the one that ended last first."""
+        async with self._transaction() as connection:
+            return await results_sql.of_session(connection, session_id)
+
+    async def purge(self, bounds: Retention, now: datetime, *, at_most: int) -> int:
+        """Delete executions beyond the bounds and sessions that were deleted long ago, `at_most` of each.
+
+        Give how many that were; 0: nothing is left to delete.
+        """
+        # Looked for without the lock of a writer; what is found can only become older until it is deleted.
+        async with self._transaction() as connection:
+            over = await results_sql.over(connection, bounds, now, at_most=at_most)
+            gone = await results_sql.long_deleted(connection, now, at_most=at_most)
+        if over or gone:
+            async with self._transaction(writes=True) as connection:
+                await results_sql.remove(connection, over, gone)
+        return len(over) + len(gone)
+
+    async def keep_calls(self, calls: Sequence[CallRecord], usage: Sequence[Usage]) -> None:
+        """Store helper calls and add to what was used, all or nothing."""
+        async with self._transaction(writes=True) as connection:
+            await calls_sql.keep(connection, calls, usage)
+
+    async def calls(
+        self,
+        session_id: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        execution_id: str | None = None,
+        status: str | None = None,
+    ) -> Sequence[CallRecord]:
+        """Give a session's helper calls, newest first, from the one after id `after`."""
+        async with self._transaction() as connection:
+            return await calls_sql.find(
+                connection, session_id, limit=limit, after=after, execution_id=execution_id, status=status
+            )
+
+    async def usage_of_session(self, session_id: str, since_hour: int) -> dict[int, Amounts]:
+        """Give what helper calls of a session used, by hour, from an hour on."""
+        async with self._transaction() as connection:
+            return await calls_sql.used(connection, helper_usage.c.session_id == session_id, since_hour)
+
+    async def usage_of_owner(self, owner: str, since_hour: int) -> dict[int, Amounts]:
+        """The same for all sessions of an owner."""
+        async with self._transaction() as connection:
+            return await calls_sql.used(connection, helper_usage.c.owner == owner, since_hour)
+
+    async def purge_calls(self, before: datetime, before_hour: int, *, at_most: int) -> int:
+        """Delete calls that began before a moment and usage of hours before one, `at_most` calls. Give how many."""
+        async with self._transaction() as connection:
+            old = await calls_sql.old(connection, before, at_most=at_most)
+        async with self._transaction(writes=True) as connection:
+            await calls_sql.remove(connection, old[-1] if old else None, before_hour)
+        return len(old)
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` when the store does not answer."""

@@ -8,6 +8,7 @@ from sandbox.sessions import ids
 from sandbox.sessions.admission import Admission, Bounds
 from sandbox.sessions.background import Background
 from sandbox.sessions.debts import Owe
+from sandbox.sessions.memory import MemoryBound
 from sandbox.sessions.observer import Observer
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.pool import Ask, Pool
@@ -20,7 +21,10 @@ Make = Callable[[SandboxSpec], Awaitable[LiveSandbox]]
 
 
 class Supply:
-    """One pool for each size that has one, and the admission that all starts pass. `make` boots one sandbox."""
+    """One pool for each size that has one, and the admission that all starts pass. `make` boots one sandbox.
+
+    `made_with` names the image that sandboxes are made from now. `memory`: bytes that the engine's machine has.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Supply:
         *,
         owe: Owe,
         made_with: Ask,
+        memory: Callable[[], Awaitable[int]],
     ) -> None:
         self._make = make
         self._installation = installation
@@ -40,11 +45,11 @@ class Supply:
         self.admission = Admission(
             Bounds(
                 limits.max_sandboxes,
-                limits.max_memory_bytes,
                 limits.starts_at_once,
                 limits.admission_queue,
                 limits.admission_wait_s,
             ),
+            MemoryBound(limits.max_memory_bytes, memory, background),
             self._give_up,
         )
         self.pools = {
@@ -78,7 +83,7 @@ class Supply:
 
         Raises:
             Overloaded: there is no room for it, and came none in time.
-            RuntimeFault: it could not be started.
+            RuntimeFault: it could not be started, or there is not that much memory.
         """
         pool = self.pools.get(size_name)
         if pool is not None:

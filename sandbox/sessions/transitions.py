@@ -144,6 +144,8 @@ def _live(state: Live, event: Event) -> Step:
             return state, (Serve(state.sandbox_id),)
         case RestAsked(sandbox_id, rest) if sandbox_id == state.sandbox_id:
             return _settle(sandbox_id, rest)
+        case Gone(sandbox_id, ended=True) if sandbox_id == state.sandbox_id:
+            return _settle(sandbox_id, Rest.STOPPED)
         case _:
             return _held_otherwise(state, event)
 
@@ -173,8 +175,8 @@ def _at_rest(state: Paused | Stopped, event: Event) -> Step:
 
 def _waking(state: Waking, event: Event) -> Step:
     match event:
-        case Woken(sandbox_id) if sandbox_id == state.sandbox_id:
-            return Live(sandbox_id), (Serve(sandbox_id, restarted=state.rest is Rest.STOPPED),)
+        case Woken(sandbox_id, restarted) if sandbox_id == state.sandbox_id:
+            return Live(sandbox_id), (Serve(sandbox_id, restarted=restarted or state.rest is Rest.STOPPED),)
         case WakeFailed(sandbox_id, cause) if sandbox_id == state.sandbox_id:
             return Removing(sandbox_id, cause, asked=True, known=True), (Remove(sandbox_id),)
         case WakeRefused(sandbox_id, error) if sandbox_id == state.sandbox_id:

@@ -3,15 +3,13 @@
 from sandbox.sessions.state import Serve
 
 
-def lost_before(serve: Serve) -> str | None:
-    """Say what was lost before a sandbox was served; None when nothing was."""
+def lost_before(serve: Serve, ended: str | None = None) -> str | None:
+    """Say what was lost before a sandbox was served; None when nothing was. `ended`: why one had to be restarted."""
     if serve.recreated is not None:
         return f"The session has a new sandbox: {serve.recreated}. Variables and files of the old one are lost."
     if serve.restarted:
-        return (
-            "The sandbox had been stopped and was started again. "
-            "Variables and running programs are lost; files are kept."
-        )
+        how = f"had ended ({ended})" if ended is not None else "had been stopped"
+        return f"The sandbox {how} and was started again. Variables and running programs are lost; files are kept."
     return None
 
 

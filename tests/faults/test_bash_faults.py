@@ -10,6 +10,7 @@ from tests.support.faults import bash, ending, fault, usable
 pytestmark = pytest.mark.docker
 
 SESSION: Final = "bash faults"
+COMMIT: Final = "git -c user.name=one -c user.email=one@host commit --allow-empty"
 
 
 @fault("B01")
@@ -25,24 +26,46 @@ SESSION: Final = "bash faults"
 def test_a_background_job_does_not_hold_the_call_and_survives_it(fault_server: Controller, start: str) -> None:
     answer = bash(fault_server, SESSION, start, timeout=20)
     assert ending(answer)[0] == "completed"
-    found = bash(fault_server, SESSION, "pgrep -fc '[s]leep.300[1-4]'")["data"]["stdout"]
-    assert int(found) >= 1
+    assert bash(fault_server, SESSION, "pgrep -fc '[s]leep.300[1-4]'")["data"]["stdout"] == "1\n"
     bash(fault_server, SESSION, "pkill -f '[s]leep.300[1-4]'")
 
 
 @fault("B02")
-@pytest.mark.parametrize("command", ["cat", "read x; echo $?", "python3 -c 'import sys; print(sys.stdin.read())'"])
-def test_standard_input_is_at_its_end(fault_server: Controller, command: str) -> None:
-    assert ending(bash(fault_server, SESSION, command, timeout=20))[0] == "completed"
+@pytest.mark.parametrize(
+    ("command", "stdout"),
+    [
+        ("cat; echo $?", "0\n"),
+        ("read x; echo $?", "1\n"),
+        ("python3 -c 'import sys; print(repr(sys.stdin.read()))'", "''\n"),
+    ],
+)
+def test_standard_input_is_at_its_end(fault_server: Controller, command: str, stdout: str) -> None:
+    answer = bash(fault_server, SESSION, command, timeout=20)
+    assert (ending(answer)[:2], answer["data"]["stdout"]) == (("completed", "none"), stdout), answer
 
 
 @fault("B03")
 @pytest.mark.parametrize(
-    "command",
-    ["less /etc/passwd", "git init -q made; cd made; git log", "cd made; git commit --allow-empty", "git help log"],
+    ("command", "exit_code", "words"),
+    [
+        ("less /etc/passwd", 0, "root:x:0:0"),
+        ("git init -q made; cd made; git log", 128, "does not have any commits yet"),
+        (f"cd made; {COMMIT}", 1, "Please supply the message"),
+        (f"cd made; EDITOR=vi {COMMIT}", 1, "problem with the editor 'vi'"),
+        (f"cd made; EDITOR=nano {COMMIT}", 1, "problem with the editor 'nano'"),
+        ("git help log", 128, "no man viewer handled the request"),
+        ("vi new.txt", 1, "not to a terminal"),
+        ("view /etc/passwd", 1, "not to a terminal"),
+        ("nano new.txt", 1, "Standard input is not a terminal"),
+        ("printf 'a\\nb\\n' > new.txt; printf '2d\\nwq\\n' | vi -es new.txt; cat new.txt", 0, "a\n"),
+        ("python3 -i -c 'print(1)'", 0, "1\n"),
+    ],
 )
-def test_editors_and_pagers_do_not_wait(fault_server: Controller, command: str) -> None:
-    assert ending(bash(fault_server, SESSION, command, timeout=20))[0] == "completed"
+def test_editors_and_pagers_do_not_wait(fault_server: Controller, command: str, exit_code: int, words: str) -> None:
+    answer = bash(fault_server, SESSION, command, timeout=20)
+    data = answer["data"]
+    assert (ending(answer)[:2], data["exit_code"]) == (("completed", "none"), exit_code), answer
+    assert words in data["stdout"] + data["stderr"]
 
 
 @fault("B04")
@@ -51,7 +74,8 @@ def test_editors_and_pagers_do_not_wait(fault_server: Controller, command: str) 
 )
 def test_at_the_deadline_the_whole_group_is_gone(fault_server: Controller, command: str) -> None:
     answer = bash(fault_server, SESSION, f"echo began; {command}", timeout=1)
-    assert (ending(answer)[0], answer["data"]["stdout"]) == ("timed_out", "began\n")
+    assert ending(answer) == ("timed_out", "process_group_killed", "kept", "kept"), answer
+    assert answer["data"]["stdout"] == "began\n"
     assert bash(fault_server, SESSION, "pgrep -fc '[s]leep 301[01]'")["data"]["stdout"] == "0\n"
     usable(fault_server, SESSION)
 
@@ -84,8 +108,8 @@ def test_an_empty_command_is_bash_s_to_answer(fault_server: Controller) -> None:
 def test_a_command_with_a_nul_byte_is_bash_s_to_answer(fault_server: Controller) -> None:
     answer = bash(fault_server, SESSION, "a\0b")
     assert answer["successful"]
-    assert answer["data"]["exit_code"] in (126, 127)  # it runs no such file, or knows no such command
-    assert answer["data"]["stderr"]
+    assert (answer["data"]["exit_code"], answer["data"]["stdout"]) == (126, "")
+    assert "cannot execute binary file" in answer["data"]["stderr"]
     usable(fault_server, SESSION)
 
 
@@ -94,3 +118,13 @@ def test_one_line_of_10_mb_is_cut_inline_and_whole_in_its_file(fault_server: Con
     data = bash(fault_server, SESSION, "head -c 10000000 /dev/zero | tr '\\0' x")["data"]
     assert len(data["stdout"]) < 42_000
     assert bash(fault_server, SESSION, f"wc -c < {data['stdout_file_path']}")["data"]["stdout"] == "10000000\n"
+
+
+@fault("B08")
+def test_a_home_that_was_shut_can_be_opened_again(fault_server: Controller) -> None:
+    session = "shut home"
+    bash(fault_server, session, "echo kept > kept.txt; chmod 0 ~")
+    answer = bash(fault_server, session, "pwd; chmod 755 ~")
+    assert (ending(answer)[:2], answer["data"]["stdout"]) == (("completed", "none"), "/\n"), answer
+    assert bash(fault_server, session, "pwd; cat kept.txt")["data"]["stdout"] == "/home/user\nkept\n"
+    usable(fault_server, session)

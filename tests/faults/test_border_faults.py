@@ -1,29 +1,120 @@
 """What user code must not reach or find, and what the log must not hold, over a real sandbox with planted secrets."""
 
+import ipaddress
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 
+from sandbox.runtimes.docker_address import EngineAddress
+from sandbox.runtimes.docker_engine import make_client
+from tests.conftest import lacking
+from tests.support import postgres
 from tests.support.controller import Controller
 from tests.support.faults import PLANTED, bash, ending, fault, python, usable
 
 pytestmark = pytest.mark.docker
 
 SESSION: Final = "border faults"
+PASSWORD: Final = f"dbword{secrets.token_hex(8)}"
+"""Of the database that the controller keeps its sessions in."""
+
 SEARCH: Final = (
-    "env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'; "
-    "grep -raohE '{pattern}' /home /mnt /tmp /run /etc /opt /var 2>/dev/null; true"
+    "{{ env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'; }} | grep -aoE '{pattern}'; "
+    "grep -raohE '{pattern}' /home /mnt /tmp /run /etc /opt /var /dev/shm 2>/dev/null; true"
 )
+"""Prints what it finds and nothing else: an answer that is cut could hide it."""
+
+MEMORY: Final = """
+import glob, os
+found = 0
+for place in glob.glob('/proc/[0-9]*'):
+    try:
+        maps, memory = open(f'{place}/maps'), open(f'{place}/mem', 'rb')
+    except OSError:
+        continue
+    with maps, memory:
+        for line in maps:
+            low, high = (int(end, 16) for end in line.split()[0].split('-'))
+            if 'r' not in line.split()[1]:
+                continue
+            try:
+                memory.seek(low)
+                data = memory.read(high - low)
+            except (OSError, OverflowError, ValueError):
+                continue
+            for first, rest in HALVES:
+                at = data.find(first)
+                while at >= 0:
+                    found += data[at + len(first) : at + len(first) + len(rest)] == rest
+                    at = data.find(first, at + 1)
+print(found)
+"""
+
+
+def halves(secret: str) -> tuple[bytes, bytes]:
+    """Write it in two halves, so that a search does not find itself."""
+    return secret[:6].encode(), secret[6:].encode()
+
+
+def pattern(*secret: str) -> str:
+    """Write them as an expression that does not match itself."""
+    return "|".join(f"{one[:4]}[{one[4]}]{one[5:]}" for one in secret)
+
+
+@pytest.fixture(scope="module")
+def planted_server(docker_engine: EngineAddress, sandbox_image: str) -> Iterator[Controller]:
+    """A server with every credential that it can be given: keys in its environment, a password in its database URL."""
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        lacking("no PostgreSQL server (initdb, pg_ctl)", "install the Debian package `postgresql`")
+    with (
+        tempfile.TemporaryDirectory(prefix="wbt-", ignore_cleanup_errors=True) as folder,
+        postgres.cluster(binaries, PASSWORD) as database_url,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name in ("COMPOSIO_API_KEY", "OPENAI_API_KEY", "EXA_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, PLANTED)
+        server = Controller(Path(folder), docker_engine, sandbox_image, log_level="debug", database_url=database_url)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
 
 
 @fault("S01")
-def test_no_credential_of_the_controller_is_in_the_sandbox(fault_server: Controller) -> None:
-    # Written in two halves, so that the search does not find itself.
-    halves = "|".join(f"{secret[:4]}[{secret[4]}]{secret[5:]}" for secret in (PLANTED, fault_server.key))
-    answer = bash(fault_server, SESSION, SEARCH.format(pattern=halves), timeout=60)
-    assert ending(answer)[0] == "completed"
-    assert PLANTED not in str(answer)
-    assert fault_server.key not in str(answer)
+@pytest.mark.postgres
+def test_no_credential_of_the_controller_is_in_the_sandbox(planted_server: Controller) -> None:
+    secret = (PLANTED, PASSWORD, planted_server.key)
+    usable(planted_server, SESSION)
+    answer = bash(planted_server, SESSION, SEARCH.format(pattern=pattern(*secret)), timeout=60)
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert (answer["data"]["stdout"], answer["data"]["stderr"]) == ("", "")
+    searched = MEMORY.replace("HALVES", repr([halves(one) for one in secret]))
+    assert python(planted_server, SESSION, searched, timeout=120)["data"]["stdout"] == "0\n"
+    assert not any(one in planted_server.log() for one in secret)
+
+
+@fault("S01")
+def test_the_search_finds_what_is_there(fault_server: Controller) -> None:
+    there = f"there{secrets.token_hex(8)}"
+    python(
+        fault_server,
+        SESSION,
+        f"import os\nos.environ['THERE'] = there = {there!r}\nopen('/tmp/there', 'w').write(there)",
+    )
+    job = f"THERE={there} nohup sleep 30 > /dev/null 2>&1 & "
+    found = bash(fault_server, SESSION, job + SEARCH.format(pattern=pattern(there)), timeout=60)["data"]["stdout"]
+    assert set(found.split()) == {there}
+    assert len(found.split()) >= 2
+    searched = python(fault_server, SESSION, MEMORY.replace("HALVES", repr([halves(there)])), timeout=120)
+    assert int(searched["data"]["stdout"]) >= 1
 
 
 @fault("S02")
@@ -33,11 +124,64 @@ def test_process_1_is_closed_to_user_code(fault_server: Controller, path: str) -
     assert answer["error"].startswith("PermissionError")
 
 
+CONNECT: Final = """
+import errno, socket
+for address, port in PLACES:
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(family, kind) as one:
+            one.settimeout(5)
+            try:
+                one.connect((address, port))
+                print(address, port, kind.name, 'reached')
+            except OSError as error:
+                print(address, port, kind.name, errno.errorcode[error.errno])
+"""
+NO_ROUTE: Final = {"ENETUNREACH", "EADDRNOTAVAIL"}
+"""What the machine says when it has no way to go; IPv6 is not even there."""
+
+
+def own_addresses() -> set[str]:
+    """The addresses of this machine on all of its networks, bridges included, but for loopback and link-local ones."""
+    trie = Path("/proc/net/fib_trie").read_text(encoding="ascii")
+    found = set(re.findall(r"\|-- (\S+)\n +/32 host LOCAL", trie))
+    found |= {
+        str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0])))
+        for line in Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    }
+    return {one for one in found if not (ip := ipaddress.ip_address(one)).is_loopback and not ip.is_link_local}
+
+
+def gateways(engine: EngineAddress) -> set[str]:
+    """Where this machine sends what is for the internet, and the near end of each network of the engine."""
+    with make_client(engine, timeout_s=20) as client:
+        configs = [one for network in client.networks() for one in network["IPAM"]["Config"] or ()]
+    found = {config["Gateway"] for config in configs if "Gateway" in config}
+    rows = [line.split() for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]]
+    return found | {str(ipaddress.IPv4Address(bytes.fromhex(row[2])[::-1])) for row in rows if int(row[2], 16)}
+
+
 @fault("S03")
-@pytest.mark.parametrize("address", ["1.1.1.1", "169.254.169.254", "172.17.0.1", "172.17.0.2", "10.0.0.1"])
-def test_there_is_no_route_out_of_the_sandbox(fault_server: Controller, address: str) -> None:
-    answer = python(fault_server, SESSION, f"import socket\nsocket.create_connection(({address!r}, 80), timeout=5)")
-    assert "Network is unreachable" in answer["error"]
+def test_there_is_no_route_out_of_the_sandbox(fault_server: Controller, docker_engine: EngineAddress) -> None:
+    outside = {"1.1.1.1", "169.254.169.254", "fd00:ec2::254", "10.0.0.1", "172.17.0.1", "172.17.0.2", "224.0.0.1"}
+    here = own_addresses()
+    assert here
+    ports = (80, httpx.URL(fault_server.url).port)
+    places = [(one, port) for one in sorted(outside | here | gateways(docker_engine)) for port in ports]
+    answer = python(fault_server, SESSION, CONNECT.replace("PLACES", repr(places)), timeout=120)
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    said = [line.split() for line in answer["data"]["stdout"].splitlines()]
+    assert len(said) == 2 * len(places)
+    assert [words for words in said if words[-1] not in NO_ROUTE] == []
+
+
+@fault("S03")
+def test_the_loopback_of_the_sandbox_is_not_that_of_the_host(fault_server: Controller) -> None:
+    port = httpx.URL(fault_server.url).port
+    code = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=5)"
+    assert python(fault_server, SESSION, code)["error"].startswith("ConnectionRefusedError")
+    links = bash(fault_server, SESSION, "ls /sys/class/net; tail -n +2 /proc/net/route")["data"]
+    assert links["stdout"] == "lo\n"
 
 
 @fault("S04")
@@ -55,10 +199,12 @@ def test_garbage_in_the_sockets_of_the_kernel_costs_at_most_that_kernel(fault_se
         "for path in found:\n"
         "    with socket.socket(socket.AF_UNIX) as one:\n"
         "        one.settimeout(2)\n"
-        "        try: one.connect(path); one.sendall(os.urandom(100_000))\n"
-        "        except OSError: pass"
+        "        try: one.connect(path); one.sendall(os.urandom(100_000)); sent = 1\n"
+        "        except OSError: pass\nsent"
     )
-    python(fault_server, SESSION, code, timeout=60)
+    answer = python(fault_server, SESSION, code, timeout=60)
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    assert answer["data"]["results"] == "1"
     usable(fault_server, SESSION)
 
 

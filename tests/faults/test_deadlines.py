@@ -93,12 +93,13 @@ def test_a_call_to_a_silent_agent_ends_with_the_cause(
     workplace: Bench, label: str, call: Callable[[str], tuple[str, str]]
 ) -> None:
     suffix = workplace.server.run("1", session=label)["data"]["sandbox_id_suffix"]
-    workplace.engine.pause(workplace.container_of(suffix))
+    # Paused by the engine it would be resumed.
+    workplace.engine.kill(workplace.container_of(suffix), signal="SIGSTOP")
     method, path = call(label)
     with workplace.server.client() as client:
         error = envelope(client.request(method, path))
     assert error["slug"] == "Sandbox_Gone"
-    assert "paused from outside" in error["message"]
+    assert "could not be opened again" in error["message"]
     assert workplace.server.run("1", session=label)["data"]["sandbox_id_suffix"] != suffix
 
 

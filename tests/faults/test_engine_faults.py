@@ -1,20 +1,34 @@
 """The engine or a container fails under a real server: the cause is named, nothing hangs, and the session recovers."""
 
+import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import docker
+import docker.errors
 import pytest
 
-from sandbox.runtimes.docker_address import UnixAddress
+from sandbox.pipe.messages import Ending, RunCode
+from sandbox.runtimes.docker import DockerRuntime
+from sandbox.runtimes.docker_address import EngineAddress, UnixAddress, engine_address
+from sandbox.runtimes.docker_engine import make_client
+from sandbox.runtimes.docker_spec import LABEL_SANDBOX
+from sandbox.sessions.manager import SessionManager
+from sandbox.sessions.options import SessionLimits
+from sandbox.sessions.store_sql import SqlStore
+from tests.support.engine_proxy import engine_proxy
+from tests.support.faults import fault
 from tests.support.faulty_engine import Bench, answer_of, bench, bench_without_engine
+from tests.support.images import image_running
 
 pytestmark = pytest.mark.docker
 
 
 def suffix_of(workplace: Bench, label: str) -> str:
     """Make the session's sandbox; the end of its id."""
-    data = workplace.server.run("kept = 'kept'", session=label)["data"]
+    data = workplace.server.run("kept = 'kept'; open('kept.txt', 'w').write(kept)", session=label)["data"]
     return str(data["sandbox_id_suffix"])
 
 
@@ -30,9 +44,34 @@ def recovered(workplace: Bench, label: str, old: str, *words: str) -> None:
     workplace.wait_removed(old)
 
 
+def entrypoint_of(engine: EngineAddress, image: str) -> list[str]:
+    """What an image runs as process 1."""
+    with make_client(engine, timeout_s=20) as client:
+        return list(client.inspect_image(image)["Config"]["Entrypoint"])
+
+
+def wait_removed(client: docker.APIClient, sandbox_id: str) -> None:
+    """Wait until the container of a sandbox has been removed."""
+    for entry in client.containers(all=True, filters={"label": [f"{LABEL_SANDBOX}={sandbox_id}"]}):
+        with suppress(docker.errors.NotFound):
+            client.wait(entry["Id"], condition="removed", timeout=20)
+
+
+def started_again(workplace: Bench, label: str, old: str, *words: str) -> None:
+    """The next call has the old container with its files, and says why its variables are gone."""
+    answer = workplace.server.run("'kept' in globals(), open('kept.txt').read()", session=label)
+    assert answer["successful"], answer
+    assert answer["data"]["results"] == "(False, 'kept')"
+    said = answer["data"]["execution"]["recreated"]
+    for word in (*words, "Variables and running programs are lost; files are kept"):
+        assert word in said
+    assert workplace.container_of(answer["data"]["sandbox_id_suffix"]) == old
+
+
 # --- only the stream is cut: nothing is lost ------------------------------------------------------------
 
 
+@fault("C01")
 def test_a_stream_cut_while_idle_is_opened_again_and_nothing_is_lost(workplace: Bench, label: str) -> None:
     suffix = suffix_of(workplace, label)
     workplace.proxy.cut_streams()
@@ -42,6 +81,7 @@ def test_a_stream_cut_while_idle_is_opened_again_and_nothing_is_lost(workplace: 
     assert "recreated" not in data["execution"]
 
 
+@fault("C01")
 def test_a_stream_cut_while_code_runs_is_opened_again_and_the_answer_is_whole(workplace: Bench, label: str) -> None:
     suffix = suffix_of(workplace, label)
     execution = workplace.begin(label)
@@ -55,6 +95,7 @@ def test_a_stream_cut_while_code_runs_is_opened_again_and_the_answer_is_whole(wo
     assert item["data"]["sandbox_id_suffix"] == suffix
 
 
+@fault("C02")
 def test_an_interrupt_while_the_stream_is_cut_is_not_lost(workplace: Bench, label: str) -> None:
     execution = workplace.begin(label)
     workplace.proxy.cut()
@@ -69,6 +110,7 @@ def test_an_interrupt_while_the_stream_is_cut_is_not_lost(workplace: Bench, labe
 # --- the engine is gone, restarts, hangs ------------------------------------------------------------------
 
 
+@fault("C03")
 def test_an_engine_that_is_away_for_a_moment_loses_nothing(workplace: Bench, label: str) -> None:
     suffix = suffix_of(workplace, label)
     execution = workplace.begin(label)
@@ -81,6 +123,7 @@ def test_an_engine_that_is_away_for_a_moment_loses_nothing(workplace: Bench, lab
     assert workplace.server.run("kept", session=label)["data"]["results"] == "'kept'"
 
 
+@fault("C04")
 def test_an_engine_gone_while_idle_is_named_and_the_session_recovers(workplace: Bench, label: str) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     workplace.proxy.cut()
@@ -95,6 +138,7 @@ def test_an_engine_gone_while_idle_is_named_and_the_session_recovers(workplace: 
     recovered(workplace, label, old, "no Docker engine answers")
 
 
+@fault("C04")
 def test_an_engine_gone_while_code_runs_ends_it_as_sandbox_gone(workplace: Bench, label: str) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     execution = workplace.begin(label)
@@ -107,6 +151,7 @@ def test_an_engine_gone_while_code_runs_ends_it_as_sandbox_gone(workplace: Bench
     recovered(workplace, label, old)
 
 
+@fault("C04")
 def test_an_engine_gone_at_the_first_request_is_named_and_the_next_one_is_served(workplace: Bench, label: str) -> None:
     workplace.proxy.cut()
     assert workplace.refused(label)["slug"] == "Runtime_EngineUnavailable"
@@ -114,6 +159,7 @@ def test_an_engine_gone_at_the_first_request_is_named_and_the_next_one_is_served
     assert workplace.server.run("1", session=label)["successful"]
 
 
+@fault("C05")
 def test_an_engine_that_hangs_while_code_runs_ends_it_with_the_cause(workplace: Bench, label: str) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     execution = workplace.begin(label)
@@ -125,6 +171,7 @@ def test_an_engine_that_hangs_while_code_runs_ends_it_with_the_cause(workplace: 
     recovered(workplace, label, old)
 
 
+@fault("C05")
 def test_an_engine_that_hangs_at_the_first_request_is_named_at_the_deadline(workplace: Bench, label: str) -> None:
     before = workplace.containers()
     workplace.proxy.stall()
@@ -136,6 +183,7 @@ def test_an_engine_that_hangs_at_the_first_request_is_named_at_the_deadline(work
     assert len(workplace.containers()) <= len(before) + 2
 
 
+@fault("C06")
 def test_an_engine_that_hangs_in_a_creation_leaves_nothing_when_it_goes_on(workplace: Bench, label: str) -> None:
     workplace.server.run("1", session=label)
     before = workplace.containers()
@@ -148,6 +196,7 @@ def test_an_engine_that_hangs_in_a_creation_leaves_nothing_when_it_goes_on(workp
 # --- the start and the end of the controller --------------------------------------------------------------
 
 
+@fault("C07")
 def test_a_controller_starts_without_its_engine_and_serves_when_it_comes(
     engine_socket: UnixAddress, sandbox_image: str, short_folder: Path
 ) -> None:
@@ -157,6 +206,56 @@ def test_a_controller_starts_without_its_engine_and_serves_when_it_comes(
         assert made.server.run("1", session="x")["successful"]
 
 
+@fault("C08")
+@pytest.mark.anyio
+async def test_a_pool_whose_engine_is_away_at_the_start_is_filled_when_it_comes_back(
+    engine_socket: UnixAddress, sandbox_image: str, short_folder: Path, installation: str
+) -> None:
+    with engine_proxy(engine_socket.path, short_folder) as proxy:
+        proxy.cut()
+        runtime = DockerRuntime(image=sandbox_image, address=engine_address({}, url=proxy.url), timeout_s=20)
+        store = SqlStore(f"sqlite:///{short_folder}/workbench.db")
+        manager = SessionManager(runtime, store, installation=installation, limits=SessionLimits(pool_size=2))
+        await manager.start_up()
+        try:
+            assert len(manager.pool) == 0
+            proxy.restore()
+            async with asyncio.timeout(60):
+                await manager.pool.filled()
+            ready = {info.sandbox_id[-4:] for info in await runtime.list(installation)}
+            execution = await manager.start(await manager.resolve("ann", "x", None), RunCode("1"), timeout_s=20)
+            assert (await execution.wait()).ending is Ending.COMPLETED
+            assert execution.sandbox_suffix in ready
+        finally:
+            await manager.aclose()
+
+
+@fault("C15")
+@pytest.mark.anyio
+async def test_a_pool_is_renewed_when_its_image_is_built_anew_under_the_same_name(
+    docker_engine: EngineAddress, sandbox_image: str, tmp_path: Path, installation: str
+) -> None:
+    with image_running(docker_engine, sandbox_image, entrypoint_of(docker_engine, sandbox_image)) as image:
+        runtime = DockerRuntime(image=image, address=docker_engine)
+        store = SqlStore(f"sqlite:///{tmp_path}/workbench.db")
+        limits = SessionLimits(pool_size=1, pool_check_s=0.1)
+        manager = SessionManager(runtime, store, installation=installation, limits=limits)
+        await manager.start_up()
+        try:
+            await manager.pool.filled()
+            (old,) = await runtime.list(installation)
+            before = await runtime.image_id()
+            with make_client(docker_engine, timeout_s=20) as client:
+                client.tag(sandbox_image, *image.split(":"), force=True)
+                await asyncio.to_thread(wait_removed, client, old.sandbox_id)
+                client.remove_image(before)  # it has no name any more
+            await manager.pool.filled()
+            assert old.sandbox_id not in {info.sandbox_id for info in await runtime.list(installation)}
+        finally:
+            await manager.aclose()
+
+
+@fault("C09")
 @pytest.mark.parametrize("how", [lambda proxy: proxy.cut(), lambda proxy: proxy.stall()], ids=["gone", "hangs"])
 def test_a_controller_ends_in_time_without_its_engine(
     engine_socket: UnixAddress, sandbox_image: str, short_folder: Path, how: Callable[[object], None]
@@ -171,16 +270,40 @@ def test_a_controller_ends_in_time_without_its_engine(
 
 # --- a container by hand ------------------------------------------------------------------------------------
 
-HANDS = [
-    pytest.param(lambda engine, it: engine.remove_container(it, force=True), "removed from outside", id="removed"),
-    pytest.param(lambda engine, it: engine.stop(it), "stopped from outside", id="stopped"),
-    pytest.param(lambda engine, it: engine.pause(it), "paused from outside", id="paused"),
+Meddle = Callable[[docker.APIClient, str], object]
+
+ENDS = [
+    pytest.param(lambda engine, it: engine.stop(it, timeout=0), "stopped from outside", id="stopped"),
+    pytest.param(lambda engine, it: engine.kill(it), "stopped from outside", id="killed"),
+    pytest.param(lambda engine, it: engine.restart(it, timeout=0), "", id="restarted"),
 ]
 
 
-@pytest.mark.parametrize(("meddle", "words"), HANDS)
-def test_a_container_meddled_with_while_code_runs_ends_it_with_the_cause(
-    workplace: Bench, label: str, meddle: Callable[[object, str], None], words: str
+@fault("C10")
+def test_a_container_removed_by_hand_while_code_runs_ends_it_with_the_cause(workplace: Bench, label: str) -> None:
+    old = workplace.container_of(suffix_of(workplace, label))
+    execution = workplace.begin(label)
+    workplace.engine.remove_container(old, force=True)
+    item = workplace.ended(execution)
+    assert answer_of(item)["ending"] == "sandbox_gone"
+    assert "removed from outside" in item["error"]
+    assert "Variables and files are lost" in item["error"]
+    recovered(workplace, label, old, "removed from outside")
+
+
+@fault("C10")
+def test_a_container_removed_by_hand_while_idle_is_replaced_and_the_answer_says_why(
+    workplace: Bench, label: str
+) -> None:
+    old = workplace.container_of(suffix_of(workplace, label))
+    workplace.engine.remove_container(old, force=True)
+    recovered(workplace, label, old, "removed from outside")
+
+
+@fault("C11")
+@pytest.mark.parametrize(("meddle", "words"), ENDS)
+def test_a_container_ended_by_hand_while_code_runs_ends_it_and_is_started_again_with_its_files(
+    workplace: Bench, label: str, meddle: Meddle, words: str
 ) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     execution = workplace.begin(label)
@@ -188,32 +311,68 @@ def test_a_container_meddled_with_while_code_runs_ends_it_with_the_cause(
     item = workplace.ended(execution)
     assert answer_of(item)["ending"] == "sandbox_gone"
     assert words in item["error"]
-    assert "Variables and files are lost" in item["error"]
-    recovered(workplace, label, old, words)
+    assert "The next call starts it again. Variables are lost; files are kept" in item["error"]
+    started_again(workplace, label, old, words)
 
 
-@pytest.mark.parametrize(("meddle", "words"), HANDS[:2])
-def test_a_container_meddled_with_while_idle_is_replaced_and_the_answer_says_why(
-    workplace: Bench, label: str, meddle: Callable[[object, str], None], words: str
+@fault("C11")
+@pytest.mark.parametrize(("meddle", "words"), ENDS)
+def test_a_container_ended_by_hand_while_idle_is_started_again_with_its_files(
+    workplace: Bench, label: str, meddle: Meddle, words: str
 ) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     meddle(workplace.engine, old)
-    recovered(workplace, label, old, words)
+    started_again(workplace, label, old, words)
 
 
+@fault("C12")
+def test_a_container_paused_by_hand_while_code_runs_is_resumed_and_nothing_is_lost(
+    workplace: Bench, label: str
+) -> None:
+    suffix = suffix_of(workplace, label)
+    execution = workplace.begin(label)
+    workplace.engine.pause(workplace.container_of(suffix))
+    workplace.proxy.wait_for("POST .*/unpause")
+    workplace.go(workplace.container_of(suffix))
+    item = workplace.ended(execution)
+    assert answer_of(item)["ending"] == "completed"
+    assert item["data"]["stdout"] == "begun\ndone\n"
+
+
+@fault("C12")
+def test_a_container_paused_by_hand_while_idle_is_resumed_by_the_next_request(workplace: Bench, label: str) -> None:
+    suffix = suffix_of(workplace, label)
+    workplace.engine.pause(workplace.container_of(suffix))
+    data = workplace.server.run("kept", session=label)["data"]
+    assert (data["results"], data["sandbox_id_suffix"]) == ("'kept'", suffix)
+    assert "recreated" not in data["execution"]
+
+
+@fault("C12")
+def test_a_container_paused_by_hand_whose_stream_is_cut_is_resumed_and_nothing_is_lost(
+    workplace: Bench, label: str
+) -> None:
+    suffix = suffix_of(workplace, label)
+    workplace.engine.pause(workplace.container_of(suffix))
+    workplace.proxy.cut_streams()
+    assert workplace.server.run("kept", session=label)["data"]["results"] == "'kept'"
+
+
+@fault("C13")
 def test_a_container_restarted_unseen_is_not_taken_for_the_old_one(workplace: Bench, label: str) -> None:
     old = workplace.container_of(suffix_of(workplace, label))
     execution = workplace.begin(label)
     workplace.proxy.cut()
-    workplace.engine.restart(old)
+    workplace.engine.restart(old, timeout=0)
     workplace.proxy.restore()
     assert "restarted from outside" in workplace.ended(execution)["error"]
-    recovered(workplace, label, old, "restarted from outside")
+    started_again(workplace, label, old, "restarted from outside")
 
 
 # --- starts that fail -----------------------------------------------------------------------------------------
 
 
+@fault("C14")
 @pytest.mark.parametrize("request_", ["POST .*/containers/create", "POST .*/start"], ids=["create", "start"])
 def test_an_engine_out_of_disk_is_named_with_a_remedy_and_nothing_is_left(
     workplace: Bench, label: str, request_: str

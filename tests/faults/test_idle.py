@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from sandbox.errors import Overloaded
 from sandbox.pipe.messages import BashResult, CodeResult, Ending, RunBash, RunCode
 from sandbox.runtimes.base import Condition, Runtime
 from sandbox.runtimes.docker import DockerRuntime
@@ -17,7 +18,10 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
+from tests.conftest import remove_all
 from tests.support.clock import ManualClock, until
+from tests.support.faults import fault
+from tests.support.images import image_running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.timeout(120)]
 
@@ -84,14 +88,15 @@ class Idle:
         return info.condition
 
 
-async def controller(runtime: DockerRuntime, installation: str, folder: Path) -> Idle:
+async def controller(runtime: DockerRuntime, installation: str, folder: Path, **limits: int) -> Idle:
     """A controller over this engine and store, which leaves its sandboxes to the next one."""
+    rules = IdleRules(PAUSE_S, STOP_S, REMOVE_S)
     clock = ManualClock()
     manager = SessionManager(
         cast("Runtime", Borrowed(runtime)),
         SqlStore(f"sqlite:///{folder}/workbench.db"),
         installation=installation,
-        limits=SessionLimits(pool_size=0, keep_sandboxes=True, idle=IdleRules(PAUSE_S, STOP_S, REMOVE_S)),
+        limits=SessionLimits(pool_size=0, keep_sandboxes=True, idle=rules, **limits),  # type: ignore[arg-type]
         timers=clock,
     )
     await manager.start_up()
@@ -129,12 +134,14 @@ def by_hand(docker_engine: EngineAddress) -> ByHand:
     return act
 
 
+@fault("I01")
 async def test_a_paused_sandbox_is_frozen_and_goes_on_with_its_variables(idle: Idle) -> None:
     await idle.rest(PAUSE_S, "paused")
     assert await idle.condition() is Condition.PAUSED
     assert await idle.python("print(before, open('kept.txt').read())") == ("before kept\n", None)
 
 
+@fault("I02")
 async def test_a_stopped_sandbox_has_its_files_and_the_answer_says_that_variables_are_gone(idle: Idle) -> None:
     await idle.rest(PAUSE_S, "paused")
     await idle.rest(STOP_S - PAUSE_S, "stopped")
@@ -145,6 +152,7 @@ async def test_a_stopped_sandbox_has_its_files_and_the_answer_says_that_variable
     assert "Variables and running programs are lost; files are kept." in words
 
 
+@fault("I03")
 async def test_an_expired_sandbox_leaves_no_container_and_the_next_answer_says_that_all_is_gone(idle: Idle) -> None:
     await idle.rest(STOP_S, "stopped")
     await idle.rest(REMOVE_S - STOP_S, "")
@@ -155,6 +163,7 @@ async def test_an_expired_sandbox_leaves_no_container_and_the_next_answer_says_t
     assert "removed after 24 h without use" in words
 
 
+@fault("I04")
 async def test_a_background_job_of_bash_keeps_it_running(idle: Idle) -> None:
     await idle.bash("nohup sleep 300 > /dev/null 2>&1 &")
     timers = len(idle.clock.timers)
@@ -165,6 +174,7 @@ async def test_a_background_job_of_bash_keeps_it_running(idle: Idle) -> None:
     await idle.rest(PAUSE_S, "paused")
 
 
+@fault("I05")
 async def test_twenty_requests_at_once_on_a_stopped_sandbox_start_it_once(idle: Idle) -> None:
     container = await idle.container()
     await idle.rest(STOP_S, "stopped")
@@ -174,13 +184,27 @@ async def test_twenty_requests_at_once_on_a_stopped_sandbox_start_it_once(idle: 
     assert await idle.container() == container
 
 
-@pytest.mark.parametrize("verb", ["kill", "remove"])
-async def test_a_paused_container_that_is_ended_by_hand_is_replaced_and_the_answer_says_so(
-    idle: Idle, by_hand: ByHand, verb: str
+@fault("I06")
+async def test_a_paused_container_that_is_ended_by_hand_is_started_again_with_its_files(
+    idle: Idle, by_hand: ByHand
 ) -> None:
     await idle.rest(PAUSE_S, "paused")
     container = await idle.container()
-    by_hand(verb, container)
+    by_hand("kill", container)
+    text, words = await idle.python("print('before' in globals(), open('kept.txt').read())")
+    assert text == "False kept\n"
+    assert words is not None
+    assert "Variables and running programs are lost; files are kept." in words
+    assert await idle.container() == container
+
+
+@fault("I07")
+async def test_a_paused_container_that_is_removed_by_hand_is_replaced_and_the_answer_says_so(
+    idle: Idle, by_hand: ByHand
+) -> None:
+    await idle.rest(PAUSE_S, "paused")
+    container = await idle.container()
+    by_hand("remove", container)
     text, words = await idle.python("print('before' in globals())")
     assert text == "False\n"
     assert words is not None
@@ -188,6 +212,7 @@ async def test_a_paused_container_that_is_ended_by_hand_is_replaced_and_the_answ
     assert await idle.container() != container
 
 
+@fault("I07")
 async def test_a_stopped_container_that_is_removed_by_hand_is_replaced_and_the_answer_says_so(
     idle: Idle, by_hand: ByHand
 ) -> None:
@@ -199,12 +224,14 @@ async def test_a_stopped_container_that_is_removed_by_hand_is_replaced_and_the_a
     assert "Variables and files of the old one are lost." in words
 
 
+@fault("I08")
 async def test_a_paused_container_that_is_resumed_by_hand_loses_nothing(idle: Idle, by_hand: ByHand) -> None:
     await idle.rest(PAUSE_S, "paused")
     by_hand("unpause", await idle.container())
     assert await idle.python("print(before)") == ("before\n", None)
 
 
+@fault("I09")
 async def test_a_stopped_container_that_is_started_by_hand_keeps_its_files(idle: Idle, by_hand: ByHand) -> None:
     await idle.rest(STOP_S, "stopped")
     by_hand("start", await idle.container())
@@ -214,6 +241,7 @@ async def test_a_stopped_container_that_is_started_by_hand_keeps_its_files(idle:
     assert "files are kept" in words
 
 
+@fault("I10")
 @pytest.mark.parametrize(("seconds", "state"), [(PAUSE_S, "paused"), (STOP_S, "stopped")])
 async def test_deleting_a_session_at_rest_leaves_no_container(idle: Idle, seconds: float, state: str) -> None:
     await idle.rest(seconds, state)
@@ -222,6 +250,7 @@ async def test_deleting_a_session_at_rest_leaves_no_container(idle: Idle, second
     assert await idle.runtime.list(idle.installation) == []
 
 
+@fault("I11")
 @pytest.mark.parametrize(("seconds", "state"), [(PAUSE_S, "paused"), (STOP_S, "stopped")])
 async def test_a_new_controller_finds_a_sandbox_at_rest_with_all_that_it_had(
     idle: Idle, tmp_path: Path, seconds: float, state: str
@@ -235,3 +264,49 @@ async def test_a_new_controller_finds_a_sandbox_at_rest_with_all_that_it_had(
     assert (words is None) == (state == "paused")
     assert await later.container() == container
     await later.manager.aclose()
+
+
+FAREWELL = "it cannot find its way"
+ONCE = f"""
+import os, sys
+if os.path.exists("/home/user/stubborn"):
+    sys.exit({FAREWELL!r})
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Process 1 of an image whose agent does not start again once there is a certain file."""
+
+
+@fault("I12")
+async def test_a_start_again_that_fails_is_told_with_the_agents_last_words(
+    anyio_backend: str, docker_engine: EngineAddress, sandbox_image: str, installation: str, tmp_path: Path
+) -> None:
+    with make_client(docker_engine, timeout_s=20) as client:
+        entrypoint = client.inspect_image(sandbox_image)["Config"]["Entrypoint"]
+    with image_running(docker_engine, sandbox_image, ["python", "-c", ONCE, *entrypoint]) as image:
+        runtime = DockerRuntime(image=image, address=docker_engine)
+        idle = await controller(runtime, installation, tmp_path)
+        await idle.bash("touch stubborn")
+        await idle.rest(STOP_S, "stopped")
+        text, words = await idle.python("import os; print(os.path.exists('stubborn'))")
+        await idle.manager.aclose()
+        await remove_all(runtime, installation)
+    assert text == "False\n"
+    assert words is not None
+    assert "the old one could not be woken" in words
+    assert f"its last words: {FAREWELL}" in words
+
+
+@fault("I13")
+async def test_a_sandbox_that_wakes_passes_the_bounds_like_a_new_one(
+    docker_runtime: DockerRuntime, installation: str, tmp_path: Path
+) -> None:
+    idle = await controller(docker_runtime, installation, tmp_path, max_sandboxes=1, admission_queue=0)
+    await idle.python("open('kept.txt', 'w').write('kept')")
+    await idle.rest(STOP_S, "stopped")
+    other = await idle.manager.resolve("ann", "other", None)
+    await (await idle.manager.start(other, RunCode("1"), timeout_s=60)).wait()
+    with pytest.raises(Overloaded, match="`max_sandboxes` is 1"):
+        await idle.python("1")
+    await idle.manager.delete("ann", other.id)
+    assert (await idle.python("print(open('kept.txt').read())"))[0] == "kept\n"
+    await idle.manager.aclose()

@@ -1,8 +1,9 @@
 """Code that ends badly, through HTTP, session and container: each ending is named and the next request answers."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -69,7 +70,7 @@ def test_requests_queued_behind_one_that_fails_run_normally(fault_server: Contro
         pytest.param("import os; os.kill(os.getpid(), 9)", "SIGKILL", id="K08 kills its kernel"),
         pytest.param("import os; os.system('kill -9 -1')", "SIGKILL", id="K11 kills all it may"),
         pytest.param("import os; os.system('pkill -9 python')", "SIGKILL", id="K12 kills every python"),
-        pytest.param("import os; os.closerange(0, 4096)", "", id="K27 closes all descriptors"),
+        pytest.param("import os; os.closerange(0, 4096)", "SIGABRT", id="K27 closes all descriptors"),
     ],
 )
 def test_a_dead_kernel_is_named_with_its_cause(fault_server: Controller, code: str, cause: str) -> None:
@@ -107,6 +108,58 @@ def test_an_exit_or_a_question_ends_the_code_and_not_the_kernel(
     usable(fault_server, SESSION)
 
 
+@fault("K33")
+@pytest.mark.parametrize(
+    ("tool", "code", "expected"),
+    [
+        pytest.param(python, "import os; os.kill(os.getpid(), 19)", ("timed_out", "interrupted"), id="by its own cell"),
+        pytest.param(bash, "kill -STOP -1", ("completed", "none"), id="between two cells"),
+    ],
+)
+def test_a_kernel_that_was_stopped_goes_on_with_its_variables(
+    fault_server: Controller, tool: Callable[..., dict[str, Any]], code: str, expected: tuple[str, str]
+) -> None:
+    python(fault_server, SESSION, "before_stop = 1")
+    assert ending(tool(fault_server, SESSION, code, timeout=2)) == (*expected, "kept", "kept")
+    answer = python(fault_server, SESSION, "before_stop", timeout=30)
+    assert (ending(answer)[0], answer["data"]["results"]) == ("completed", "1"), answer
+    usable(fault_server, SESSION)
+
+
+@fault("K34")
+def test_an_event_loop_that_was_stopped_goes_on_with_its_variables(fault_server: Controller) -> None:
+    answer = python(fault_server, SESSION, "import asyncio\nleft = 1\nasyncio.get_event_loop().stop()")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    answer = python(fault_server, SESSION, "await asyncio.sleep(0)\nleft", timeout=30)
+    assert (ending(answer)[0], answer["data"]["results"]) == ("completed", "1"), answer
+    usable(fault_server, SESSION)
+
+
+@fault("K35")
+def test_of_a_kernel_that_forks_only_the_first_process_answers(fault_server: Controller) -> None:
+    answer = python(fault_server, SESSION, "import os\nfirst = os.getpid()\nforked = os.fork()\nNone")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    answers = [python(fault_server, SESSION, "forked > 0, os.getpid() == first")["data"] for _ in range(5)]
+    assert {answer["results"] for answer in answers} == {"(True, True)"}
+    usable(fault_server, SESSION)
+
+
+@fault("K36")
+def test_an_environment_that_starts_no_kernel_is_named_and_can_be_mended(fault_server: Controller) -> None:
+    session = "no kernel"
+    place = "$(echo ~/.venv/lib/python3*/site-packages)/broken.pth"
+    bash(fault_server, session, f"echo kept > kept.txt; echo 'import os; os._exit(9)' > {place}")
+    assert ending(python(fault_server, session, "import os; os._exit(1)")) == ("kernel_died", "none", "lost", "kept")
+    answer = python(fault_server, session, "print('never')", timeout=60)
+    assert ending(answer) == ("kernel_died", "not_started", "lost", "kept"), answer
+    assert answer["error"].startswith("No Python kernel could be started, so no line of the code ran")
+    assert "exit code 9" in answer["error"]
+    assert answer["data"]["stdout"] == ""
+    bash(fault_server, session, "rm ~/.venv/lib/python3*/site-packages/broken.pth")
+    usable(fault_server, session)
+    assert bash(fault_server, session, "cat kept.txt")["data"]["stdout"] == "kept\n"
+
+
 @fault("K22")
 @pytest.mark.parametrize(
     ("code", "results"),
@@ -115,12 +168,13 @@ def test_an_exit_or_a_question_ends_the_code_and_not_the_kernel(
         ("!echo from a shell", "from a shell"),
         ("import asyncio\nawait asyncio.sleep(0)\n'awaited'", "'awaited'"),
         ("%time 1 + 1", "Wall time"),
+        ("%time 20 + 2", "\n22"),
         ("40 + 2", "42"),
     ],
 )
 def test_a_cell_is_a_notebook_cell(fault_server: Controller, code: str, results: str) -> None:
     answer = python(fault_server, SESSION, code)
-    assert answer["successful"] is True
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
     assert results in answer["data"]["results"]
 
 

@@ -1,17 +1,20 @@
 """Output that floods, hides or comes late, through HTTP, session and container: bounded inline, whole in its file."""
 
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 
+from sandbox.limits import FILES_DIR, MIB, OUTPUT_SUBDIR, SPILL_FOLDER_MAX_BYTES
 from tests.support.controller import Controller
-from tests.support.faults import bash, fault, python, usable
+from tests.support.faults import bash, ending, fault, python, usable
 
 pytestmark = pytest.mark.docker
 
 SESSION: Final = "output faults"
 MB_100: Final = 100_000_000
+SPILLS: Final = f"{FILES_DIR}/{OUTPUT_SUBDIR}"
 
 
 @fault("K15", "K16", "K17", "K18")
@@ -78,14 +81,139 @@ def test_of_a_display_the_last_state_wins(fault_server: Controller) -> None:
     data = python(fault_server, SESSION, code)["data"]
     assert "second" in data["results"]
     assert "first" not in data["results"]
-    assert [one["type"] for one in data["artifacts"]] == ["text/html"]
+    (html,) = data["artifacts"]
+    assert html["type"] == "text/html"
+    assert bash(fault_server, SESSION, f"cat {html['path']}")["data"]["stdout"] == "<b>bold</b>"
+
+
+@fault("K37")
+@pytest.mark.parametrize("update", ["shown.update(figure)", "clear_output(wait=True); display(figure)"])
+def test_of_a_figure_the_last_state_is_the_artifact(fault_server: Controller, update: str) -> None:
+    code = (
+        "import matplotlib.pyplot as plt\nfrom IPython.display import clear_output, display\n"
+        "figure, axes = plt.subplots(figsize=(2, 1), dpi=50)\nshown = display(figure, display_id=True)\n"
+        f"axes.set_facecolor('red'); figure.set_size_inches(4, 2)\n{update}\nplt.close(figure)"
+    )
+    data = python(fault_server, SESSION, code, timeout=60)["data"]
+    (figure,) = data["artifacts"]
+    assert (figure["type"], data["results"]) == ("image/png", f"[image/png saved: {figure['path']}]")
+    look = f"from PIL import Image\nwith Image.open({figure['path']!r}) as i: print(*i.size, i.getpixel(SPOT)[:3])"
+    # ipykernel crops what is empty, so the size says only which of both figures it is.
+    seen = python(fault_server, SESSION, look.replace("SPOT", "(i.width // 2, i.height // 2)"))["data"]["stdout"]
+    assert int(seen.split()[0]) > 150
+    assert seen.endswith("(255, 0, 0)\n")
+
+
+@fault("K38")
+def test_a_figure_that_is_left_open_is_shown_at_the_end_of_its_cell(fault_server: Controller) -> None:
+    code = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nprint('drawn')"
+    data = python(fault_server, SESSION, code, timeout=60)["data"]
+    (figure,) = data["artifacts"]
+    assert (figure["type"], data["stdout"]) == ("image/png", "drawn\n")
+    size = bash(fault_server, SESSION, f"head -c 4 {figure['path']} | tail -c 3; wc -c < {figure['path']}")
+    assert size["data"]["stdout"] == f"PNG{figure['size']}\n"
+
+
+@fault("K39")
+@pytest.mark.parametrize(
+    ("tool", "flood"),
+    [
+        pytest.param(python, "print('x' * 99_999_999)", id="stdout of Python"),
+        pytest.param(python, "import os\n_ = os.system('head -c 100000000 /dev/zero >&2')", id="stderr of a child"),
+        pytest.param(bash, "yes | head -c 100000000", id="stdout of bash"),
+    ],
+)
+def test_the_memory_of_the_agent_stays_flat_while_100_mb_pass(
+    fault_server: Controller, tool: Callable[..., dict[str, Any]], flood: str
+) -> None:
+    session = "memory of the agent"
+    for one in (python, bash):
+        one(fault_server, session, "print('x' * 100_000)" if one is python else "yes | head -c 100000")
+    before = memory_of_the_agent(fault_server, session)
+    data = tool(fault_server, session, flood, timeout=60)["data"]
+    path = data.get("stdout_file_path") or data["stderr_file_path"]
+    assert bash(fault_server, session, f"wc -c < {path}; rm {path}")["data"]["stdout"] == "100000000\n"
+    assert memory_of_the_agent(fault_server, session) - before < 16 * MIB
+
+
+def memory_of_the_agent(server: Controller, session: str) -> int:
+    """The most that it ever held, in bytes."""
+    words = bash(server, session, "grep VmHWM /proc/1/status")["data"]["stdout"].split()
+    assert words[2] == "kB"
+    return int(words[1]) * 1024
+
+
+@fault("K40")
+def test_the_oldest_spill_goes_when_all_together_are_too_much_and_the_answer_says_so(fault_server: Controller) -> None:
+    session = "spills together"
+    old, mine = f"{SPILLS}/bash_zzzz_stdout.txt", f"{SPILLS}/mine.bin"
+    # Files of that size that take no disk.
+    made = bash(fault_server, session, f"for f in {old} {mine}; do truncate -s {SPILL_FOLDER_MAX_BYTES} $f; done")
+    assert made["data"]["exit_code"] == 0
+    answer = python(fault_server, session, "print('x' * 99_999)")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert "1 older output file was deleted to make room" in answer["data"]["execution"]["note"]
+    left = bash(fault_server, session, f"wc -c < {answer['data']['stdout_file_path']}; ls {old}; ls {mine}")["data"]
+    assert left["stdout"] == f"100000\n{mine}\n"
+    assert "note" not in python(fault_server, session, "print('x' * 99_999)")["data"]["execution"]
+    usable(fault_server, session)
+
+
+@fault("K41")
+@pytest.mark.parametrize(
+    ("tool", "flood", "length"),
+    [
+        pytest.param(python, "print('x' * 99_999)", 100_000, id="of Python"),
+        pytest.param(bash, "yes | head -c 100000", 100_000, id="of bash"),
+    ],
+)
+def test_output_that_spills_into_a_full_disk_is_kept_to_its_last_byte_and_said(
+    fault_server: Controller, tool: Callable[..., dict[str, Any]], flood: str, length: int
+) -> None:
+    session = f"full {tool.__name__}"
+    # A real filesystem of 64 MB, full but for 64 KiB.
+    bash(
+        fault_server,
+        session,
+        f"mkdir /dev/shm/out; rm -r {SPILLS}; ln -s /dev/shm/out {SPILLS}\n"
+        "cat /dev/zero > /dev/shm/full; truncate -s -65536 /dev/shm/full",
+    )
+    first, second = (tool(fault_server, session, flood) for _ in range(2))
+    for answer, kept in ((first, 65_536), (second, 0)):
+        assert ending(answer) == ("completed", "none", "kept", "kept")
+        lost = f"stdout: {kept} of {length} bytes were kept (the disk of the sandbox is full)."
+        assert answer["data"]["execution"]["note"] == lost
+        assert 40_000 <= len(answer["data"]["stdout"]) < 42_000
+        path = answer["data"]["stdout_file_path"]
+        assert bash(fault_server, session, f"wc -c < {path}")["data"]["stdout"] == f"{kept}\n"
+    usable(fault_server, session)
+    bash(fault_server, session, "rm /dev/shm/full")
+    whole = tool(fault_server, session, flood)["data"]
+    assert "note" not in whole["execution"]
+    assert bash(fault_server, session, f"wc -c < {whole['stdout_file_path']}")["data"]["stdout"] == f"{length}\n"
+
+
+@fault("K42")
+def test_a_figure_that_does_not_fit_the_disk_is_said_and_no_half_of_it_is_left(fault_server: Controller) -> None:
+    session = "full figure"
+    fill = f"mkdir /dev/shm/out; rm -r {SPILLS}; ln -s /dev/shm/out {SPILLS}; cat /dev/zero > /dev/shm/full"
+    bash(fault_server, session, fill)
+    answer = python(fault_server, session, "from IPython.display import HTML, display\ndisplay(HTML('x' * 100_000))")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert answer["data"]["artifacts"] == []
+    assert answer["data"]["execution"]["note"] == "text/html could not be saved: the disk of the sandbox is full"
+    assert bash(fault_server, session, "ls -A /dev/shm/out | wc -l")["data"]["stdout"] == "0\n"
+    usable(fault_server, session)
 
 
 @fault("K24")
 def test_a_result_that_cannot_be_shown_is_an_error_text(fault_server: Controller) -> None:
     code = "class Broken:\n    def __repr__(self): raise ValueError('no repr')\nBroken()"
-    answer = python(fault_server, SESSION, code)
-    assert "no repr" in str(answer)
+    answer = python(fault_server, SESSION, f"before_repr = 1\n{code}")
+    assert ending(answer) == ("error", "none", "kept", "kept")
+    assert answer["error"].startswith("ValueError: no repr")
+    assert (answer["data"]["stdout"], answer["data"]["results"]) == ("", "")
+    assert python(fault_server, SESSION, "before_repr")["data"]["results"] == "1"
     usable(fault_server, SESSION)
 
 
@@ -94,6 +222,8 @@ def test_a_result_that_cannot_be_shown_is_an_error_text(fault_server: Controller
 def test_a_patched_standard_output_costs_only_what_it_hides(fault_server: Controller, patch: str) -> None:
     session = f"patched {patch}"
     python(fault_server, session, f"import sys; kept = sys.stdout, sys.stderr; {patch}")
-    assert python(fault_server, session, "6 * 7")["error"] is None
+    answer = python(fault_server, session, "print('out'); 6 * 7")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert answer["data"]["results"].endswith("42")
     python(fault_server, session, "sys.stdout, sys.stderr = kept")
     usable(fault_server, session)

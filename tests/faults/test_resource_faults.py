@@ -22,7 +22,7 @@ print(sorted({one.wait() for one in made}))
 @fault("K09")
 def test_a_list_that_grows_over_the_memory_is_named(fault_server: Controller) -> None:
     answer = python(fault_server, SESSION, "grown = []\nwhile True: grown.append(b'x' * 10_000_000)", timeout=60)
-    assert ending(answer)[0] == "kernel_died", answer
+    assert ending(answer) == ("kernel_died", "none", "lost", "kept"), answer
     assert "out of memory" in answer["error"]
     usable(fault_server, SESSION)
 
@@ -54,8 +54,8 @@ def test_threads_up_to_the_limit_of_processes_are_an_error(fault_server: Control
         "finally: end.set()"
     )
     answer = python(fault_server, SESSION, code, timeout=60)
-    assert ending(answer)[0] == "error", answer
-    assert "RuntimeError" in answer["error"]
+    assert ending(answer) == ("error", "none", "kept", "kept"), answer
+    assert "RuntimeError: can't start new thread" in answer["error"]
     usable(fault_server, SESSION)
 
 
@@ -85,8 +85,37 @@ def test_what_is_taken_away_from_the_code_leaves_the_session_usable(
     fault_server: Controller, session: str, code: str, ended: str
 ) -> None:
     answer = python(fault_server, session, code)
-    assert ending(answer)[0] == ended, answer
+    assert ending(answer) == (ended, "none", "kept", "kept"), answer
     usable(fault_server, session)
+
+
+@fault("K43")
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (
+            "from pathlib import Path\nPath('/dev/shm/more').write_text('x')",
+            "OSError: [Errno 28] No space left on device",
+        ),
+        ("import shutil\nshutil.copy('/etc/passwd', '/dev/shm/more')", "OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_file_on_a_disk_that_is_full_to_its_last_byte_is_an_error_with_its_cause(
+    fault_server: Controller, write: str, words: str
+) -> None:
+    filled = bash(fault_server, SESSION, "rm -f /dev/shm/*; cat /dev/zero > /dev/shm/full; stat -f -c %a /dev/shm")[
+        "data"
+    ]
+    assert (filled["stdout"], "No space left" in filled["stderr"]) == ("0\n", True)
+    answer = python(fault_server, SESSION, f"before_full = 1\n{write}")
+    command = bash(fault_server, SESSION, "echo text > /dev/shm/other")["data"]
+    usable(fault_server, SESSION)
+    bash(fault_server, SESSION, "rm -f /dev/shm/*")
+    assert ending(answer) == ("error", "none", "kept", "kept"), answer
+    assert words in answer["error"]
+    assert (command["exit_code"], "No space left on device" in command["stderr"]) == (1, True)
+    assert python(fault_server, SESSION, "before_full")["data"]["results"] == "1"
+    assert bash(fault_server, SESSION, "echo text > /dev/shm/other; cat /dev/shm/other")["data"]["stdout"] == "text\n"
 
 
 @fault("K32")
@@ -94,6 +123,6 @@ def test_shared_memory_that_is_full_is_an_error_with_its_cause(fault_server: Con
     code = "with open('/dev/shm/full', 'wb') as full:\n    while True: full.write(bytes(1_000_000))"
     answer = python(fault_server, SESSION, code, timeout=60)
     bash(fault_server, SESSION, "rm -f /dev/shm/full")
-    assert ending(answer)[0] == "error", answer
+    assert ending(answer) == ("error", "none", "kept", "kept"), answer
     assert "No space left" in answer["error"]
     usable(fault_server, SESSION)

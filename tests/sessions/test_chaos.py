@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.errors import NotFound, WorkbenchError
 from sandbox.pipe.messages import RunBash, RunCode
+from sandbox.runtimes.base import Condition
 from sandbox.sessions.execution import Execution, ExecutionState
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
@@ -36,7 +37,8 @@ class Chaos:
             case "interrupt" if self.executions:
                 self.random.choice(self.executions).interrupt()
             case "kill" if self.scripted.boxes:
-                self.random.choice(list(self.scripted.boxes.values())).end()
+                how = self.random.choice((Condition.GONE, Condition.EXITED, Condition.PAUSED))
+                self.random.choice(list(self.scripted.boxes.values())).end(how)
             case "delete":
                 await self.delete(label)
             case "engine":

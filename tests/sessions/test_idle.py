@@ -1,6 +1,7 @@
 """Idle sandboxes over a scripted runtime and a clock that the test moves: when they rest, and how they are woken."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -272,3 +273,69 @@ async def test_a_pipe_that_is_cut_at_rest_is_opened_again(idle: Idle) -> None:
     execution = await idle.run()
     assert execution.recreated is None
     assert len(idle.scripted.created) == 1
+
+
+async def test_a_start_again_that_fails_is_told_with_the_agents_last_words(
+    make_manager: MakeManager, scripted: ScriptedRuntime
+) -> None:
+    clock = ManualClock()
+    manager = await make_manager(scripted, replace(LIMITS, boot_deadline_s=0.2), timers=clock)
+    idle = Idle(manager, await manager.resolve("ann", "x", None), scripted, clock)
+    await idle.run()
+    await idle.rest(1800, "stopped")
+    scripted.mute_again = True
+    execution = await idle.run()
+    assert "it was not ready within 0.2 s; its last words: farewell from the agent" in (execution.recreated or "")
+    assert len(scripted.created) == 2
+
+
+# --- an administrator's hand ------------------------------------------------------------------------------
+
+
+async def test_one_that_is_stopped_from_outside_is_started_again_and_the_answer_says_so(idle: Idle) -> None:
+    idle.box.end(Condition.EXITED)
+    await until(lambda: dict(idle.manager.states) == {"stopped": 1})
+    execution = await idle.run()
+    assert execution.recreated == (
+        "The sandbox had ended (it ended by itself or was stopped from outside (exit code 137)) and was started "
+        "again. Variables and running programs are lost; files are kept."
+    )
+    assert (await idle.run()).recreated is None
+    assert len(idle.scripted.created) == 1
+
+
+async def test_what_runs_in_one_that_is_stopped_from_outside_ends_with_its_files_kept(idle: Idle) -> None:
+    execution = await idle.manager.start(idle.session, RunCode("wait"), timeout_s=10)
+    await idle.scripted.started.acquire()
+    await idle.scripted.started.acquire()
+    idle.box.end(Condition.EXITED)
+    result = await execution.wait()
+    assert isinstance(result, CodeResult)
+    assert (result.ending, result.variables_kept, result.files_kept) == (Ending.SANDBOX_GONE, False, True)
+    assert "stopped from outside" in (result.note or "")
+
+
+async def test_a_paused_one_that_is_ended_from_outside_is_started_again_on_its_files(idle: Idle) -> None:
+    await idle.rest(60, "paused")
+    idle.box.end(Condition.EXITED)
+    assert (await idle.run()).recreated == RESTARTED
+    assert len(idle.scripted.created) == 1
+
+
+async def test_one_that_ended_is_removed_after_a_day_like_any_other_that_nobody_uses(idle: Idle) -> None:
+    idle.box.end(Condition.EXITED)
+    await until(lambda: dict(idle.manager.states) == {"stopped": 1})
+    idle.clock.advance(86_400)
+    await until(lambda: not idle.manager.states)
+    assert not idle.scripted.boxes
+
+
+async def test_one_that_is_paused_from_outside_is_resumed_when_its_pipe_is_cut_and_nothing_is_lost(idle: Idle) -> None:
+    execution = await idle.manager.start(idle.session, RunCode("wait"), timeout_s=10)
+    await idle.scripted.started.acquire()
+    await idle.scripted.started.acquire()
+    idle.box.end(Condition.PAUSED)
+    await until(lambda: idle.scripted.rests == ["resume"])
+    execution.interrupt()
+    assert (await execution.wait()).ending is Ending.INTERRUPTED
+    assert (await idle.run()).recreated is None

@@ -75,9 +75,9 @@ async def test_each_size_has_its_own_pool(make_manager: MakeManager, scripted: S
     for pool in manager.supply.pools.values():
         await pool.filled()
     sandbox, from_pool = await manager.supply.give("medium", "ann")
-    assert (sandbox.size, from_pool) == ("medium", True)
+    assert (sandbox.spec.size.name, from_pool) == ("medium", True)
     sandbox, from_pool = await manager.supply.give("large", "ann")
-    assert (sandbox.size, from_pool) == ("large", False)
+    assert (sandbox.spec.size.name, from_pool) == ("large", False)
     assert len(manager.pool) == 1
 
 
@@ -158,10 +158,16 @@ async def test_a_refill_under_way_goes_to_the_request_that_found_the_pool_empty(
     assert execution.sandbox_suffix == scripted.created[0][-4:]
 
 
-async def test_the_pool_is_renewed_when_the_image_changed(make_manager: MakeManager, scripted: ScriptedRuntime) -> None:
+async def test_the_pool_is_renewed_when_the_image_changed_and_not_when_the_engine_did(
+    make_manager: MakeManager, scripted: ScriptedRuntime
+) -> None:
     manager = await make_manager(scripted, SessionLimits(pool_size=2, pool_check_s=0.02))
     await manager.pool.filled()
     await scripted.checked.acquire()
+    scripted.engine = "a newer engine"
+    for _ in range(2):
+        await scripted.checked.acquire()
+    assert scripted.removed == []
     old = list(scripted.created)
     scripted.image = "a new one"
     for _ in old:
