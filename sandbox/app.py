@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from os import environ
 
+import stamina
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -21,9 +22,13 @@ from sandbox.api.keys import KeyRing, make_key
 from sandbox.api.services import Services
 from sandbox.config import OnShutdown, RuntimeName, Settings, check_exposure
 from sandbox.errors import ConfigurationError, WorkbenchError
+from sandbox.gateway.build import build_gateway
+from sandbox.gateway.directory import Directory
+from sandbox.gateway.gateway import Gateway
 from sandbox.kept import load_or_make
 from sandbox.logs import configure_logging
 from sandbox.metrics import Metrics
+from sandbox.outside import Outside, make_outside
 from sandbox.pipe.traffic import Traffic
 from sandbox.runtimes.base import Runtime
 from sandbox.runtimes.docker import DockerRuntime
@@ -35,7 +40,16 @@ from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
 from sandbox.tools.base import TimeLimits
+from sandbox.tools.create_plan import CreatePlanTool
+from sandbox.tools.get_schemas import GetSchemasTool
+from sandbox.tools.manage_connections import ManageConnectionsTool
+from sandbox.tools.multi_execute import MultiExecuteTool
+from sandbox.tools.offload import Offload
+from sandbox.tools.proxy_execute import ProxyTool
 from sandbox.tools.registry import Toolbox, make_toolbox
+from sandbox.tools.responses import Responses
+from sandbox.tools.search_tools import SearchTool
+from sandbox.upstreams.build import close_upstreams, start_upstreams
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +58,10 @@ Say = Callable[[str], None]
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that it is they who close them and never in the middle."""
+
+_DAY_S = 86_400.0
+
+_GATEWAY_CLOSE_S = 5.0
 
 _LAST_ANSWERS_S = 3
 """After the grace of a shutdown: for requests to be answered that hear only then that they wait in vain."""
@@ -58,6 +76,8 @@ class Workbench:
     store: SqlStore
     manager: SessionManager
     toolbox: Toolbox
+    outside: Outside
+    gateway: Gateway
     metrics: Metrics
     keys: KeyRing
     made_key: SecretStr | None
@@ -88,6 +108,8 @@ def build(settings: Settings) -> Workbench:
     traffic = Traffic()
     runtime = make_runtime(settings, on_call=metrics.engine_call, traffic=traffic)
     store = SqlStore(_database_url(settings))
+    outside = make_outside(settings)
+    gateway = build_gateway(settings, outside.upstreams, store, metrics)
     manager = SessionManager(
         runtime,
         store,
@@ -108,19 +130,30 @@ def build(settings: Settings) -> Workbench:
             call_deadline_s=settings.engine_timeout_s,
             silence_s=settings.agent_silence_s,
             probe_s=settings.agent_silence_s,
+            results_age_s=settings.results_days * _DAY_S,
             idle=_idle_rules(settings),
             idle_of=_idle_rules_by_owner(settings),
         ),
         observer=metrics,
+        helpers=gateway,
     )
+    # Its default hooks log upstreams' words and count in a registry that nobody reads.
+    stamina.instrumentation.set_on_retry_hooks(())
     metrics.watch_by("sandboxes", "Sandboxes of sessions by state.", "state", lambda: manager.states)
     admission = manager.supply.admission
     metrics.watch("admission_waiting", "Requests that wait for room for a sandbox.", lambda: admission.waiting)
     metrics.watch("admission_starting", "Sandboxes that start now, the pool's too.", lambda: admission.starting)
     metrics.watch_count("admission_refused", "Requests refused for want of room.", lambda: admission.refused)
     metrics.watch("executions_running", "Executions that have not ended.", lambda: manager.running)
+    metrics.watch("results_waiting", "Executions that ended and are not stored yet.", lambda: manager.results_waiting)
+    metrics.watch("helper_calls_running", "Helper calls that run.", lambda: gateway.turns.running)
+    metrics.watch("helper_calls_waiting", "Helper calls that wait for their turn.", lambda: gateway.turns.waiting)
+    metrics.watch("audit_waiting", "Rows of the audit that are not stored yet.", lambda: gateway.audit.waiting)
+    metrics.watch_count("audit_dropped", "Rows of the audit that were lost.", lambda: gateway.audit.dropped)
     metrics.watch_count("pipe_received_bytes", "Bytes from agents (docker runtime).", lambda: traffic.received)
     metrics.watch_count("pipe_sent_bytes", "Bytes to agents (docker runtime).", lambda: traffic.sent)
+    responses = Responses(Offload(manager), offload_chars=settings.offload_chars)
+    directory = Directory(outside.upstreams.tools, settings.proxy_hosts, gateway.policies)
     toolbox = make_toolbox(
         manager,
         workbench=TimeLimits(
@@ -129,8 +162,16 @@ def build(settings: Settings) -> Workbench:
         bash=TimeLimits(settings.bash_timeout_default_s, settings.bash_timeout_max_s),
         strict_schema=settings.strict_schema,
         on_stage=metrics.stage,
+        others=[
+            MultiExecuteTool(manager, gateway, responses, at_once=settings.multi_execute_at_once),
+            ProxyTool(manager, gateway),
+            SearchTool(manager, directory, gateway),
+            GetSchemasTool(manager, directory),
+            ManageConnectionsTool(manager, directory, gateway),
+            CreatePlanTool(manager, directory, gateway),
+        ],
     )
-    return Workbench(settings, runtime, store, manager, toolbox, metrics, keys, made_key)
+    return Workbench(settings, runtime, store, manager, toolbox, outside, gateway, metrics, keys, made_key)
 
 
 def create_app(workbench: Workbench, *, started: Callable[[], None] | None = None) -> FastAPI:
@@ -144,14 +185,23 @@ def create_app(workbench: Workbench, *, started: Callable[[], None] | None = Non
             workbench.start_failures.append(error)
             raise
         try:
+            await start_upstreams(workbench.outside.upstreams)
+            workbench.gateway.start()
             if started is not None:
                 started()
             yield
         finally:
+            workbench.manager.stop_taking()
+            # While the store is still open, for the last rows of the audit.
+            await workbench.gateway.aclose(_GATEWAY_CLOSE_S)
             await workbench.manager.aclose()
+            await close_upstreams(workbench.outside.upstreams)
 
     services = Services(
         manager=workbench.manager,
+        audit=workbench.gateway.audit,
+        objects=workbench.outside.upstreams.objects,
+        links=workbench.outside.links,
         toolbox=workbench.toolbox,
         keys=workbench.keys,
         metrics=workbench.metrics,
@@ -173,6 +223,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
     workbench = build(settings)
     listener = _listen(settings)
     url = settings.model_copy(update={"port": listener.getsockname()[1]}).url
+    workbench.outside.address.url = url
     app = create_app(workbench, started=lambda: _announce(workbench, url, say or _say))
     server = _Server(
         uvicorn.Config(

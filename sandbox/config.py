@@ -130,9 +130,19 @@ class Settings(UpstreamSettings, BaseSettings):
     )
     pool_max_age_s: float = Field(3600, gt=0, description="Seconds after which an unused one of these is replaced.")
     pool_check_s: float = Field(60, gt=0, description="Seconds between looks at whether they are well.")
-    max_sandboxes: int = Field(64, ge=1, description="Sandboxes that there may be at once, unused ones among them.")
+    max_sandboxes: int = Field(
+        64,
+        ge=1,
+        description=(
+            "Sandboxes that there may be at once, paused and unused ones among them. Stopped ones do not count, and "
+            "may have to wait for room when they are woken."
+        ),
+    )
     max_memory_bytes: int | None = Field(
-        None, ge=1, description="Bytes that the memory limits of all sandboxes may add up to."
+        None,
+        ge=1,
+        description="Bytes that the memory limits of all of these may add up to.",
+        json_schema_extra=_shown("80 % of the memory of the engine's machine"),
     )
     starts_at_once: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 2),
@@ -187,6 +197,15 @@ class Settings(UpstreamSettings, BaseSettings):
     )
     bash_timeout_max_s: float = Field(
         BASH_TIMEOUT_MAX_S, ge=1, description="Highest time limit that a request for bash may name."
+    )
+    results_days: float = Field(
+        1,
+        ge=0,
+        le=3650,
+        description=(
+            "Days for which results of ended executions, their output with them, are kept in the database; 0: they are "
+            "in memory only, and lost with the controller."
+        ),
     )
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest request body that is accepted.")
     request_timeout_s: float = Field(

@@ -70,6 +70,15 @@ class Metrics:
             "engine_calls", "Calls to the engine; outcome: ok, or the slug.", "operation", "outcome"
         )
         self._engine_seconds = measure("engine_call_seconds", "Time of a call to the engine.", "operation")
+        self._helpers = count(
+            "helper_calls",
+            "Helper calls by how they ended: ok, failed, refused, cancelled, or a slug.",
+            "helper",
+            "outcome",
+        )
+        self._helper_seconds = measure("helper_call_seconds", "Time of a helper call in the gateway.", "helper")
+        self._helper_kept: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._helper_retries = count("helper_retries", "Helper calls that were sent to their upstream again.")
         self._watch_process()
 
     # --- HTTP ------------------------------------------------------------------------------------------
@@ -140,6 +149,21 @@ class Metrics:
         """Count one call to the engine."""
         self._engine_calls.labels(operation, outcome).inc()
         self._engine_seconds.labels(operation).observe(seconds)
+
+    # --- what the gateway tells: see `sandbox.gateway.observer` ------------------------------------------
+
+    def helper_called(self, helper: str, outcome: str, seconds: float) -> None:
+        """Count one helper call that ended."""
+        kept = self._helper_kept.get((helper, outcome))
+        if kept is None:
+            kept = self._helpers.labels(helper, outcome), self._helper_seconds.labels(helper)
+            self._helper_kept[helper, outcome] = kept
+        kept[0].inc()
+        kept[1].observe(seconds)
+
+    def helper_retried(self) -> None:
+        """Count a helper call that is sent again."""
+        self._helper_retries.inc()
 
     # --- what is looked up when metrics are read ---------------------------------------------------------
 

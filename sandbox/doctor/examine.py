@@ -11,6 +11,7 @@ from sandbox.doctor.engine import DISK_MIN_BYTES, engine_findings
 from sandbox.doctor.finding import Begin, Finding, Outcome, Show
 from sandbox.doctor.keys import owners
 from sandbox.doctor.trial import conforms, try_sandbox
+from sandbox.doctor.upstreams import examine_upstreams
 from sandbox.engine_client import as_built
 from sandbox.errors import WorkbenchError
 from sandbox.images import image_is_current
@@ -31,6 +32,7 @@ async def examine(settings: Settings, *, quick: bool, show: Show, begin: Begin) 
     show(_python())
     show(_data_folder(settings.data_dir))
     show(owners(settings))
+    await examine_upstreams(settings, show=show, begin=begin)
     if settings.runtime is RuntimeName.PROCESS:
         await _examine_process(settings, quick=quick, show=show, begin=begin)
     else:

@@ -13,7 +13,7 @@ Raises:
 from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -105,9 +105,13 @@ class ProxyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object that was stored. `url`: a link that works without a key until `expires_at`."""
+    """An object that was stored.
+
+    `location`: its key in the store itself. `url`: a link that works without a key until `expires_at`.
+    """
 
     key: str
+    location: str
     url: str
     size: int
     content_type: str
@@ -124,6 +128,14 @@ class Upstream(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and child processes."""
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """An upstream that has something to begin: connections that are kept, files to clear away."""
+
+    async def start(self) -> None:
+        """Begin it in the background: never waits for what is outside."""
 
 
 class Tools(Upstream, Protocol):
@@ -169,6 +181,24 @@ class Search(Upstream, Protocol):
         """Answer in text, with its sources named. Raises as the module says."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectLink:
+    """A link that a person opens to connect an account."""
+
+    token: str
+    url: str
+    account_id: str
+
+
+class Connect(Upstream, Protocol):
+    """Connects accounts of persons."""
+
+    async def link(
+        self, principal: Principal, toolkit: str, *, callback_url: str | None = None, alias: str | None = None
+    ) -> ConnectLink:
+        """Make a link. Raises as the module says; `InvalidArguments`: it cannot connect that toolkit."""
+
+
 class Objects(Upstream, Protocol):
     """A store of files that clients reach by link."""
 
@@ -193,11 +223,12 @@ class Upstreams:
     model: Model | None = None
     search: Search | None = None
     objects: Objects | None = None
+    connect: Connect | None = None
 
     def __iter__(self) -> Iterator[Upstream]:
         """Give each once."""
         each: dict[int, Upstream] = {}
-        for upstream in (*self.tools, *self.proxies, self.model, self.search, self.objects):
+        for upstream in (*self.tools, *self.proxies, self.model, self.search, self.objects, self.connect):
             if upstream is not None:
                 each[id(upstream)] = upstream
         return iter(each.values())

@@ -1,0 +1,229 @@
+"""Objects in a folder of the controller, reached by links that it signs and serves itself.
+
+Each object is two files: its bytes, and beside them a small JSON file with type and size, written last: an object
+without it does not exist. Files are written and read in threads, piece by piece.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from typing import BinaryIO, Final, TypeVar
+
+import msgspec
+import structlog
+
+from sandbox.errors import NotFound, UpstreamRefused, UpstreamUnavailable
+from sandbox.limits import MIB
+from sandbox.upstreams.base import OnProgress, StoredObject
+from sandbox.upstreams.links import LinkSigner
+from sandbox.upstreams.object_keys import check_key
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+GET: Final = "get-object"
+PATH: Final = "/objects"
+_PIECE: Final = MIB
+_SWEEP_S: Final = 600.0
+_SUFFIX: Final = ".json"
+
+
+class _Note(msgspec.Struct, frozen=True):
+    content_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenObject:
+    """An object that is being read: its type, bytes, and the bytes asked for as they come."""
+
+    content_type: str
+    size: int
+    data: AsyncIterator[bytes]
+
+
+class LocalObjects:
+    """Stores objects under `folder`.
+
+    `base_url`: gives where clients reach the controller. `link_s`: seconds for which a link works. `keep_s`: seconds
+    after which an object is removed. `max_bytes`: what all objects may take together.
+    """
+
+    name = "objects (local)"
+
+    def __init__(
+        self,
+        folder: Path,
+        signer: LinkSigner,
+        *,
+        base_url: Callable[[], str],
+        link_s: int,
+        keep_s: int,
+        max_bytes: int,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._folder = folder
+        self._signer = signer
+        self._base_url = base_url
+        self._link_s = link_s
+        self._keep_s = keep_s
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="objects")
+        self._used: int | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Remove what is too old or was left half written, now and from time to time."""
+        await self._thread(self._sweep)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep_often())
+
+    async def check(self) -> str:
+        """Say how full it is. Raises `UpstreamUnavailable` when the folder cannot be used."""
+        used = await self._thread(self._measure)
+        return f"{self._folder}: {used / MIB:.0f} of {self._max_bytes / MIB:.0f} MiB used"
+
+    async def put(
+        self, key: str, data: AsyncIterable[bytes], *, content_type: str, on_progress: OnProgress | None = None
+    ) -> StoredObject:
+        """Store an object. See `Objects.put`."""
+        path = self._path(key)
+        draft = path.with_name(f".{path.name}.part")
+        used = await self._thread(self._measure)
+        size = 0
+        try:
+            file = await self._thread(_create, draft)
+            try:
+                async for piece in data:
+                    size += len(piece)
+                    if used + size > self._max_bytes:
+                        raise UpstreamRefused(
+                            f"the object store is full: {used} bytes used, this object over {size}, "
+                            f"limit {self._max_bytes}",
+                            suggested_fix="Raise object_store_max_bytes, or wait until older files are removed.",
+                        )
+                    await self._thread(file.write, piece)
+                    if on_progress is not None:
+                        on_progress(size, None)
+            finally:
+                await asyncio.shield(self._thread(file.close))
+            await self._thread(_finish, draft, path, _Note(content_type, size))
+        except BaseException:
+            self._threads.submit(draft.unlink, missing_ok=True)
+            raise
+        self._used = None
+        return self._stored(key, _Note(content_type, size))
+
+    async def link(self, key: str) -> StoredObject:
+        """Give a new link. Raises `NotFound`."""
+        return self._stored(key, await self._thread(self._note, self._path(key)))
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        await self._thread(_remove, self._path(key))
+        self._used = None
+
+    async def open(self, key: str, *, start: int = 0, length: int | None = None) -> OpenObject:
+        """Read an object from byte `start` on. Raises `NotFound`."""
+        path = self._path(key)
+        note = await self._thread(self._note, path)
+        end = note.size if length is None else min(note.size, start + length)
+        return OpenObject(note.content_type, note.size, self._pieces(path, start, end))
+
+    async def aclose(self) -> None:
+        """Stop sweeping; let go of the threads."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _pieces(self, path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+        file = await self._thread(_open, path)
+        try:
+            await self._thread(file.seek, start)
+            while start < end:
+                piece = await self._thread(file.read, min(_PIECE, end - start))
+                if not piece:
+                    return
+                start += len(piece)
+                yield piece
+        finally:
+            file.close()
+
+    def _stored(self, key: str, note: _Note) -> StoredObject:
+        expires = int(self._clock()) + self._link_s
+        query = self._signer.sign(GET, key, expires)
+        return StoredObject(
+            key=key,
+            location=key,
+            url=f"{self._base_url()}{PATH}/{key}?{query}",
+            size=note.size,
+            content_type=note.content_type,
+            expires_at=datetime.fromtimestamp(expires, UTC),
+        )
+
+    def _path(self, key: str) -> Path:
+        return self._folder / check_key(key)
+
+    @staticmethod
+    def _note(path: Path) -> _Note:
+        try:
+            return msgspec.json.decode(_beside(path).read_bytes(), type=_Note)
+        except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+            raise NotFound("no such object, or it was removed because of its age") from None
+
+    def _measure(self) -> int:
+        if self._used is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._used = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        return self._used
+
+    async def _sweep_often(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            with suppress(UpstreamUnavailable):
+                await self._thread(self._sweep)
+
+    def _sweep(self) -> None:
+        oldest = self._clock() - self._keep_s
+        for path in self._folder.glob("*/*"):
+            with suppress(FileNotFoundError):
+                if path.is_dir() and path.stat().st_mtime < oldest:
+                    shutil.rmtree(path, ignore_errors=True)
+        self._used = None
+
+    async def _thread(self, do: Callable[..., T], *arguments: object) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, do, *arguments)
+        except (NotFound, UpstreamRefused):
+            raise
+        except OSError as error:
+            raise UpstreamUnavailable(f"the folder of objects cannot be used: {error.strerror or error}") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_SUFFIX}")
+
+
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _finish(draft: Path, path: Path, note: _Note) -> None:
+    draft.replace(path)
+    _beside(path).write_bytes(msgspec.json.encode(note))
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path.parent, ignore_errors=True)
