@@ -191,13 +191,19 @@ class Client:
         while True:
             page = self._ask("GET", "/v1/sessions", query={"after": after} if after else None)
             found += page["items"]
-            after = page.get("next_after")
+            after = page.get("next_cursor")
             if not after:
                 return found
 
     def session(self, session: str) -> dict[str, Any]:
         """Say how one session is; `session` is its id or its label. Raises: as `run_code`."""
         return self._ask("GET", f"/v1/sessions/{_quoted(session)}")
+
+    def calls(self, session: str, *, limit: int) -> list[dict[str, Any]]:
+        """List the last helper calls of a session, newest first. Raises: as `run_code`."""
+        page = self._ask("GET", f"/v1/sessions/{_quoted(session)}/calls", query={"limit": str(limit)})
+        found: list[dict[str, Any]] = page["items"]
+        return found
 
     def delete_session(self, session: str) -> dict[str, Any]:
         """Delete a session with its sandbox and files. Raises: as `run_code`."""

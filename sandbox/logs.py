@@ -16,7 +16,7 @@ from sandbox.traces import trace_without_values
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-_CHATTY: Final = ("uvicorn.error", "httpx", "httpcore", "urllib3", "docker", "aiosqlite", "asyncio")
+_CHATTY: Final = ("uvicorn.error", "httpx", "httpcore", "urllib3", "docker", "aiosqlite", "asyncio", "mcp")
 
 
 class _Lines:

@@ -1,16 +1,19 @@
 """The ASGI application: routes, handlers and layers put together. Nothing is built at import."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from sandbox import __version__
+from sandbox.api.calls import call_routes
 from sandbox.api.errors import add_error_handlers
 from sandbox.api.execute import execute_routes
 from sandbox.api.executions import execution_routes
+from sandbox.api.mcp import McpEndpoint, mcp_routes
 from sandbox.api.middleware import BodyLimit, RequestContext
+from sandbox.api.objects import object_routes
 from sandbox.api.openapi import add_documentation
 from sandbox.api.operations import operations_routes
 from sandbox.api.services import Services
@@ -21,17 +24,32 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
     """Make the application over `services`; `lifespan` starts and stops what is below."""
+    mcp = McpEndpoint(services)
+
+    @asynccontextmanager
+    async def with_mcp(app: FastAPI) -> AsyncIterator[None]:
+        async with lifespan(app), mcp.running():
+            yield
+
     # FastAPI with the files of its documentation page served by us: many who host this have no way to a CDN.
     app = FastAPIOffline(
         title="Workbench",
         version=__version__,
         summary="Python and bash in a persistent sandbox per session.",
-        lifespan=lifespan,
+        lifespan=with_mcp,
         redoc_url=None,
     )
     app.state.services = services
     add_error_handlers(app)
-    for router in (execute_routes(), session_routes(), execution_routes(), operations_routes()):
+    for router in (
+        execute_routes(),
+        session_routes(),
+        call_routes(),
+        execution_routes(),
+        operations_routes(),
+        object_routes(),
+        mcp_routes(mcp),
+    ):
         app.include_router(router)
     app.add_middleware(BodyLimit, max_bytes=services.max_body_bytes, seconds=services.request_timeout_s)
     app.add_middleware(RequestContext, metrics=services.metrics)

@@ -10,6 +10,7 @@ from sandbox.api.wire import encode
 from sandbox.errors import WorkbenchError
 from sandbox.pipe.messages import BashResult, CodeResult, LiveArtifact, Progress
 from sandbox.sessions.execution import Execution
+from sandbox.sessions.helper_news import LiveHelperCall
 from sandbox.sessions.live import LiveEvent
 
 KEEP_ALIVE_S: Final = 15.0
@@ -58,12 +59,12 @@ async def _until_ended(execution: Execution, after: int, keep_alive_s: float) ->
         coming.cancel()
 
 
-def _name(body: Progress) -> str:
+def _name(body: Progress | LiveHelperCall) -> str:
     """The event's name on the wire: its tag in the pipe's vocabulary, which is the same."""
     return str(body.__struct_config__.tag)
 
 
-def _data(body: Progress) -> object:
+def _data(body: Progress | LiveHelperCall) -> object:
     if isinstance(body, LiveArtifact):
         return body.artifact
     return msgspec.structs.asdict(body)

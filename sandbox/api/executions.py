@@ -83,18 +83,19 @@ async def start(ref: Annotated[str, Path(max_length=500)], request: Request, own
 async def recent(ref: str, request: Request, owner: Owner, services: Given) -> Response:
     """List the session's recent executions, newest first."""
     session = await services.manager.get(owner, ref)
-    found = services.manager.executions(session)
+    found = await services.manager.executions(session)
     return json_response(ExecutionList([execution_item(each, services, request) for each in found]))
 
 
 async def read(execution_id: str, request: Request, owner: Owner, services: Given) -> Response:
     """Say how an execution is; when it has ended, with its result."""
-    return json_response(execution_item(services.manager.execution(owner, execution_id), services, request))
+    execution = await services.manager.execution(owner, execution_id)
+    return json_response(execution_item(execution, services, request))
 
 
 async def interrupt(execution_id: str, request: Request, owner: Owner, services: Given) -> Response:
     """Ask an execution to end now. What has ended stays as it is."""
-    execution = services.manager.execution(owner, execution_id)
+    execution = await services.manager.execution(owner, execution_id)
     execution.interrupt()
     return json_response(execution_item(execution, services, request), status_code=202)
 
@@ -108,11 +109,13 @@ async def events(
     after: Annotated[int, Query(ge=0, description="Number of the last event already seen.")] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Follow an execution by server-sent events: started, output, output_cut, artifact, action, ended.
+    """Follow an execution by server-sent events: started, output, output_cut, artifact, action, helper_call, ended.
 
+    `helper_call` is the last of the helper calls that ended since the one before, with the number of `calls` and how
+    many of them `failed`; it has the id of the event before it and is not said again to who resumes.
     Resumes after the event that `Last-Event-ID` or `after` names, and closes after `ended`.
     """
-    execution = services.manager.execution(owner, execution_id)
+    execution = await services.manager.execution(owner, execution_id)
     seen = int(last_event_id) if last_event_id and last_event_id.isdigit() else after
 
     def ended() -> ExecutionItem:

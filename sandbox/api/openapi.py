@@ -5,11 +5,12 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from sandbox.api.calls import CallList
 from sandbox.api.errors import Envelope
 from sandbox.api.execute import ExecuteAnswer, ExecuteRequest
 from sandbox.api.executions import ExecutionItem, ExecutionList, StartRequest
 from sandbox.api.operations import Health
-from sandbox.api.sessions import Deleted, Interrupted, KernelItem, SessionDetail, SessionList
+from sandbox.api.sessions import CreateSession, Deleted, Interrupted, KernelItem, SessionDetail, SessionList
 from sandbox.api.wire import JSON, schema_of
 from sandbox.tools.registry import Toolbox
 
@@ -33,6 +34,25 @@ _START_EXAMPLES: Final = {
     "python": {"summary": "Python", "value": {"code": "for n in range(3):\n    print(n)"}},
     "bash": {"summary": "bash", "value": {"command": "sleep 1; date", "timeout": 30}},
 }
+_CREATE_EXAMPLES: Final = {
+    "rules": {
+        "summary": "Two toolkits, one tool of one of them, no proxy",
+        "value": {
+            "label": "report",
+            "config": {
+                "toolkits": {"enable": ["time", "github"]},
+                "tools": {"github": {"enable": ["GITHUB_GET_REPO"]}},
+                "workbench": {"enable_proxy_execution": False},
+                "helpers": {"disable": ["web_search"]},
+            },
+        },
+    },
+}
+_EXAMPLES: Final[dict[type, dict[str, Any]]] = {
+    ExecuteRequest: _EXECUTE_EXAMPLES,
+    StartRequest: _START_EXAMPLES,
+    CreateSession: _CREATE_EXAMPLES,
+}
 _ANSWER_EXAMPLE: Final = {
     "data": {
         "results": "42",
@@ -52,9 +72,11 @@ _ANSWER_EXAMPLE: Final = {
 _SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
     ("post", "/api/v3/tools/execute/{slug}"): (ExecuteRequest, ExecuteAnswer),
     ("post", "/api/v3.1/tools/execute/{slug}"): (ExecuteRequest, ExecuteAnswer),
+    ("post", "/v1/sessions"): (CreateSession, SessionDetail),
     ("get", "/v1/sessions"): (None, SessionList),
     ("get", "/v1/sessions/{ref}"): (None, SessionDetail),
     ("delete", "/v1/sessions/{ref}"): (None, Deleted),
+    ("get", "/v1/sessions/{ref}/calls"): (None, CallList),
     ("post", "/v1/sessions/{ref}/interrupt"): (None, Interrupted),
     ("post", "/v1/sessions/{ref}/restart_kernel"): (None, KernelItem),
     ("post", "/v1/sessions/{ref}/executions"): (StartRequest, ExecutionItem),
@@ -115,7 +137,7 @@ def _describe(operation: dict[str, Any], method: str, path: str) -> None:
         operation["security"] = [{name: []} for name in _SECURITY]
     body, answer = _SHAPES.get((method, path), (None, None))
     if body is not None:
-        examples = _EXECUTE_EXAMPLES if body is ExecuteRequest else _START_EXAMPLES
+        examples = _EXAMPLES[body]
         operation["requestBody"] = {
             "required": True,
             "content": {JSON: {"schema": _reference(body), "examples": examples}},

@@ -7,18 +7,27 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from sandbox.api.keys import KeyRing
+from sandbox.gateway.audit import Audit
 from sandbox.metrics import Metrics
 from sandbox.sessions.manager import SessionManager
 from sandbox.tools.registry import Toolbox
+from sandbox.upstreams.base import Objects
+from sandbox.upstreams.links import LinkSigner
 
 Check = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One of each. `checks`: by name, what has to answer for the server to be ready."""
+    """One of each. `checks`: by name, what has to answer for the server to be ready. `audit`: of helper calls.
+
+    `objects`: the store of uploaded files, None when none is configured. `links`: signs what works without a key.
+    """
 
     manager: SessionManager
+    audit: Audit
+    objects: Objects | None
+    links: LinkSigner
     toolbox: Toolbox
     keys: KeyRing
     metrics: Metrics
@@ -42,7 +51,7 @@ def owner_of(request: Request, services: Services) -> str:
         Unauthorized: no key, or an unknown one.
     """
     headers = request.headers
-    key = headers.get("x-api-key") or headers.get("x-user-api-key")
+    key = headers.get("x-api-key") or headers.get("x-user-api-key") or headers.get("x-consumer-api-key")
     if not key:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else None

@@ -1,18 +1,23 @@
 """Sessions of the /v1 face: list, read, delete, interrupt, restart the kernel."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from sandbox.api.services import Given, Owner
-from sandbox.api.wire import json_response
+from sandbox.api.wire import json_response, optional_text, read_object
+from sandbox.errors import InvalidRequest
 from sandbox.pipe.messages import Status
+from sandbox.sessions.ids import SESSION_PREFIX
 from sandbox.sessions.sandbox import SandboxStatus
 from sandbox.sessions.session import Session
+from sandbox.sessions.session_config import SessionConfig, read_config
+
+_CREATE_KEYS: Final = frozenset({"label", "user_id", "config"})
 
 
 class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +57,18 @@ class SandboxItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDetail(SessionItem, frozen=True, kw_only=True):
-    """A session and its sandbox; null when it has none now."""
+    """A session, what its code may do, and its sandbox; null when it has none now."""
 
+    config: SessionConfig
     sandbox: SandboxItem | None
+
+
+class CreateSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A session to make. Without `label` it is known by its id only; `config`: what its code may do."""
+
+    label: str | None = None
+    user_id: str | None = None
+    config: SessionConfig | None = None
 
 
 class SessionList(msgspec.Struct, frozen=True):
@@ -81,12 +95,27 @@ def session_routes() -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
     add = router.add_api_route
+    add("", create, methods=["POST"], status_code=201, summary="Make a session, with rules for its code")
     add("", listing, methods=["GET"], summary="List sessions")
     add("/{ref}", read, methods=["GET"], summary="Read a session and how its sandbox is")
     add("/{ref}", delete, methods=["DELETE"], summary="Delete a session with its sandbox and files")
     add("/{ref}/interrupt", interrupt, methods=["POST"], summary="Interrupt what runs in a session")
     add("/{ref}/restart_kernel", restart_kernel, methods=["POST"], summary="Start a new kernel")
     return router
+
+
+async def create(request: Request, owner: Owner, services: Given) -> Response:
+    """Make a session; `config` says which toolkits, tools and helpers its code may use. 409: the label is taken."""
+    body = await read_object(request)
+    unknown = sorted(body.keys() - _CREATE_KEYS)
+    if unknown:
+        raise InvalidRequest(f"{unknown[0][:100]}: is not a key that is known ({', '.join(sorted(_CREATE_KEYS))})")
+    label, user_id = optional_text(body, "label"), optional_text(body, "user_id")
+    if label is not None and (not label or label.startswith(SESSION_PREFIX)):
+        raise InvalidRequest(f"label: must not be empty or begin with {SESSION_PREFIX}")
+    config = read_config(body["config"]) if body.get("config") is not None else None
+    session = await services.manager.create(owner, label=label, user_id=user_id, config=config)
+    return json_response(_detail(session, None), status_code=201)
 
 
 async def listing(
@@ -106,9 +135,7 @@ async def read(ref: str, owner: Owner, services: Given) -> Response:
     """Read a session and how its sandbox is."""
     session = await services.manager.get(owner, ref)
     status = await services.manager.status(session)
-    sandbox = _sandbox_item(status) if status is not None else None
-    item = msgspec.structs.asdict(session_item(session))
-    return json_response(SessionDetail(**item, sandbox=sandbox))
+    return json_response(_detail(session, status))
 
 
 async def delete(ref: str, owner: Owner, services: Given) -> Response:
@@ -138,6 +165,12 @@ def session_item(session: Session) -> SessionItem:
         created_at=session.created_at,
         last_used_at=session.last_used_at,
     )
+
+
+def _detail(session: Session, status: SandboxStatus | None) -> SessionDetail:
+    sandbox = _sandbox_item(status) if status is not None else None
+    item = msgspec.structs.asdict(session_item(session))
+    return SessionDetail(**item, config=read_config(session.config), sandbox=sandbox)
 
 
 def _sandbox_item(status: SandboxStatus) -> SandboxItem:

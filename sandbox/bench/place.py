@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,11 +27,15 @@ _POOL_READY: Final = re.compile(r"^workbench_pool_ready (\S+)$", re.MULTILINE)
 
 
 class Place:
-    """Starts when entered; when left, the controller is ended and the sandboxes of its installation are removed."""
+    """Starts when entered; when left, the controller is ended and the sandboxes of its installation are removed.
 
-    def __init__(self, found: Settings, *, pool_size: int) -> None:
+    `more`: further settings.
+    """
+
+    def __init__(self, found: Settings, *, pool_size: int, more: Mapping[str, Any] | None = None) -> None:
         self.installation = f"bench-{secrets.token_hex(4)}"
         self.pool_size = pool_size
+        self._more = dict(more or {})
         self._found = found
         self._key = secrets.token_urlsafe(24)
         self._folder = Path(tempfile.mkdtemp(prefix="workbench-bench-"))
@@ -91,11 +96,13 @@ class Place:
             "api_keys": self._key,
             "installation": self.installation,
             "pool_size": self.pool_size,
+            "max_memory_bytes": 1 << 40,  # a bench's sandboxes use a fraction of their limits
             "runtime": found.runtime.value,
             "unsafe": str(found.unsafe).lower(),
             "image": found.image,
             "log_level": "warning",
             "on_shutdown": "remove",
+            **self._more,
         }
         environment = {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
         self._child = background.start(self._state, [], environment)

@@ -2,22 +2,25 @@
 
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
+from sandbox.bench.bulk import MCP_SLUG, bulk_settings, helper_calls_s, tool_server
 from sandbox.bench.engine import EngineView
 from sandbox.bench.place import Place
 from sandbox.bench.process_memory import peak_mb, resident_mb
 from sandbox.bench.raw import RawKernel
 from sandbox.bench.report import Probe, Report, compose
 from sandbox.bench.samples import Samples, repeat, timed
+from sandbox.bench.tool_server import SLUG
 from sandbox.bench.wire import Wire
 from sandbox.config import RuntimeName, Settings
 from sandbox.errors import InternalError
+from sandbox.limits import MIB
 
 PRINT: Final = "print(1)"
 FLOOD_MB: Final = 100
@@ -29,7 +32,10 @@ Begin = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How often. `answers`, `execs`, `claims`: samples in each round; `floods`: in all; `at_once`: 0 leaves it out."""
+    """How often. `answers`, `execs`, `claims`: samples in each round; `floods`: in all; `at_once`: 0 leaves it out.
+
+    `bulk`: calls of tools in one cell; a fourth as many of an MCP server's.
+    """
 
     rounds: int
     answers: int
@@ -38,28 +44,31 @@ class Plan:
     floods: int
     at_once: int
     at_once_times: int
+    bulk: int
 
     @classmethod
     def full(cls, rounds: int | None) -> Self:
-        """About a minute and a half on two cores."""
-        return cls(rounds or 5, answers=60, execs=8, claims=2, floods=3, at_once=12, at_once_times=2)
+        """About two minutes and a half on two cores."""
+        return cls(rounds or 5, answers=60, execs=8, claims=2, floods=3, at_once=12, at_once_times=2, bulk=20_000)
 
     @classmethod
     def quick(cls, rounds: int | None) -> Self:
-        """Under half a minute: fewer samples, and only a few sessions at once."""
-        return cls(rounds or 2, answers=30, execs=4, claims=2, floods=1, at_once=0, at_once_times=0)
+        """About half a minute: fewer samples, and only a few sessions at once."""
+        return cls(rounds or 2, answers=30, execs=4, claims=2, floods=1, at_once=0, at_once_times=0, bulk=2000)
 
 
 class _Bench:
-    """Two controllers (without a pool and with one), a raw kernel, and what they gave."""
+    """Two controllers (without a pool and with one), a raw kernel, two tool servers, and what they gave."""
 
     def __init__(self, found: Settings, plan: Plan, begin: Begin, stack: ExitStack) -> None:
         self._plan = plan
         self._begin = begin
         self.samples: dict[Probe, Samples] = defaultdict(list)
         self.notes: list[str] = []
-        begin("starting two controllers and a raw kernel")
-        self._bare = stack.enter_context(Place(found, pool_size=0))
+        begin("starting two controllers, a raw kernel and two tool servers")
+        self._backend = stack.enter_context(tool_server("composio"))
+        mcp = stack.enter_context(tool_server("mcp"))
+        self._bare = stack.enter_context(Place(found, pool_size=0, more=bulk_settings(self._backend, mcp)))
         self._pooled = stack.enter_context(Place(found, pool_size=plan.at_once or plan.claims + 1))
         self._raw = stack.enter_context(RawKernel())
         self._wire = self._bare.wire()
@@ -84,6 +93,8 @@ class _Bench:
         for number in range(self._plan.at_once_times):
             self._begin(f"{self._plan.at_once} sessions at once, {number + 1} of {self._plan.at_once_times}")
             self._at_once()
+        self._begin(f"{self._plan.bulk:,} calls of a tool")
+        self._bulk()
 
     def _warm_up(self) -> None:
         repeat(20, lambda: self._wire.code(LIVE, PRINT))
@@ -123,17 +134,10 @@ class _Bench:
         self.samples[Probe.DELETE].append(timed(lambda: wire.delete(session)))
 
     def _flood(self) -> None:
-        controller = self._bare.pid
-        engine = self._engine
-        agent = engine.first_process(self._live_container(engine)) if engine is not None else None
-        before = {pid: resident_mb(pid) for pid in (controller, agent) if pid is not None}
         answer: dict[str, object] = {}
         self._wire.refresh()
-        self.samples[Probe.FLOOD] += repeat(1, lambda: answer.update(self._wire.code(LIVE, FLOOD)))
-        for probe, pid in ((Probe.CONTROLLER_GROWTH, controller), (Probe.AGENT_GROWTH, agent)):
-            held, most = (before.get(pid), peak_mb(pid)) if pid is not None else (None, None)
-            if held is not None and most is not None:
-                self.samples[probe].append(max(0.0, most - held))
+        with self._growth(Probe.CONTROLLER_GROWTH, Probe.AGENT_GROWTH):
+            self.samples[Probe.FLOOD] += repeat(1, lambda: answer.update(self._wire.code(LIVE, FLOOD)))
         path = answer.get("stdout_file_path")
         size = self._wire.bash(LIVE, f"wc -c < {path}; rm -f {path}")["stdout"].split()
         if size != [str(FLOOD_MB * 10**6)]:
@@ -147,6 +151,33 @@ class _Bench:
         self.samples[Probe.RAW_FLOOD] += repeat(1, raw)
         if came != FLOOD_MB * 10**6:
             self.notes.append(f"the raw client got {came:,} of {FLOOD_MB * 10**6:,} characters; ours kept all")
+
+    def _bulk(self) -> None:
+        """The calls of both after some that open all connections; the same number of bare ones between them."""
+        calls = self._plan.bulk
+        self._wire.refresh()
+        for slug in (SLUG, MCP_SLUG):
+            helper_calls_s(self._wire, LIVE, slug, 500)
+        self._backend.ledger()
+        with self._growth(Probe.BULK_CONTROLLER_GROWTH, Probe.BULK_AGENT_GROWTH, unit=MIB / 1e6):
+            self.samples[Probe.BULK].append(helper_calls_s(self._wire, LIVE, SLUG, calls))
+        if (ledger := self._backend.ledger()) != {"calls": calls, "again": 0}:
+            raise InternalError(f"of {calls} calls of a tool its server saw {ledger}")
+        self.samples[Probe.RAW_BULK].append(self._backend.raw_calls_s(calls))
+        self.samples[Probe.BULK_MCP].append(helper_calls_s(self._wire, LIVE, MCP_SLUG, calls // 4))
+
+    @contextmanager
+    def _growth(self, of_controller: Probe, of_agent: Probe, unit: float = 1.0) -> Iterator[None]:
+        """Take by how much controller and agent grow meanwhile, at most. `unit`: MB that it is counted in."""
+        engine = self._engine
+        agent = engine.first_process(self._live_container(engine)) if engine is not None else None
+        pids = {of_controller: self._bare.pid, of_agent: agent}
+        before = {probe: resident_mb(pid) for probe, pid in pids.items() if pid is not None}
+        yield
+        for probe, held in before.items():
+            most = peak_mb(pid) if (pid := pids[probe]) is not None else None
+            if held is not None and most is not None:
+                self.samples[probe].append(max(0.0, most - held) / unit)
 
     def _at_once(self) -> None:
         """Each session has its own connection and thread; first answers, as each client sees its own."""
@@ -186,7 +217,7 @@ class _Bench:
 
 
 def run_bench(found: Settings, plan: Plan, *, begin: Begin) -> Report:
-    """Measure everything; takes about a minute and a half, `quick` under half a minute.
+    """Measure everything; takes about two minutes and a half, `quick` half a minute.
 
     Raises:
         WorkbenchError: something could not be measured, because an answer was not what it must be.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Probe(StrEnum):
-    """What is measured; milliseconds, or MB where the name says memory or growth."""
+    """What is measured; milliseconds, MB where the name says memory or growth, calls a second where it says bulk."""
 
     ANSWER = "answer"
     RAW_ANSWER = "raw_answer"
@@ -33,11 +33,19 @@ class Probe(StrEnum):
     AT_ONCE = "at_once"
     IDLE_MEMORY = "idle_memory"
     DELETE = "delete"
+    BULK = "bulk"
+    BULK_MCP = "bulk_mcp"
+    RAW_BULK = "raw_bulk"
+    BULK_CONTROLLER_GROWTH = "bulk_controller_growth"
+    BULK_AGENT_GROWTH = "bulk_agent_growth"
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One row to be: `share` of the samples of `probe` over the same share of `reference`, at most `limit`."""
+    """One row to be: `share` of the samples of `probe` over the same share of `reference`, at most `limit`.
+
+    `least`: of the figure, where more is better.
+    """
 
     what: str
     probe: Probe
@@ -45,6 +53,7 @@ class _Line:
     reference: Probe | None = None
     reference_share: float | None = None
     limit: float | None = None
+    least: float | None = None
     unit: str = "ms"
 
 
@@ -54,6 +63,7 @@ _REFERENCES: Final = {
     Probe.EXEC: "docker exec",
     Probe.RAW_START: "raw kernel start",
     Probe.RAW_FLOOD: "raw client",
+    Probe.RAW_BULK: "bare HTTP requests",
 }
 
 _LINES: Final = (
@@ -70,12 +80,16 @@ _LINES: Final = (
     _Line("  growth of the agent", Probe.AGENT_GROWTH, 1.0, limit=64.0, unit="MB"),
     _Line("idle sandbox, memory", Probe.IDLE_MEMORY, 0.5, limit=60.0, unit="MB"),
     _Line("delete of a session", Probe.DELETE, 0.5, limit=250.0),
+    _Line("tool calls of 32 threads of a cell", Probe.BULK, 0.5, Probe.RAW_BULK, least=800.0, unit="/s"),
+    _Line("  growth of the controller", Probe.BULK_CONTROLLER_GROWTH, 1.0, limit=16.0, unit="MiB"),
+    _Line("  growth of the agent", Probe.BULK_AGENT_GROWTH, 1.0, limit=16.0, unit="MiB"),
+    _Line("the same, of an MCP server", Probe.BULK_MCP, 0.5, Probe.RAW_BULK, unit="/s"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. `limit` is of `ratio` where there is a reference, else of `figure`."""
+    """One comparison. `limit` is of `ratio` where there is a reference, else of `figure`; `least` is of `figure`."""
 
     what: str
     figure: float
@@ -86,10 +100,13 @@ class Row:
     reference_figure: float | None
     ratio: float | None
     limit: float | None
+    least: float | None = None
 
     @property
     def met(self) -> bool | None:
         """Whether the limit holds; None where there is none."""
+        if self.least is not None:
+            return self.figure >= self.least
         if self.limit is None:
             return None
         return (self.figure if self.ratio is None else self.ratio) <= self.limit
@@ -130,6 +147,7 @@ def _row(line: _Line, samples: Mapping[Probe, Samples]) -> Row | None:
         reference_figure=reference_figure,
         ratio=figure / reference_figure if reference_figure else None,
         limit=line.limit,
+        least=line.least,
     )
 
 
@@ -139,7 +157,7 @@ def as_table(report: Report) -> "Table":
 
     title = f"runtime {report.runtime}, {report.rounds} rounds, {report.cpus} CPUs, Python {report.python}"
     table = Table(title=title, title_justify="left")
-    for name in ("what", "figure", "p95", "n", "reference", "its figure", "ratio", "at most"):
+    for name in ("what", "figure", "p95", "n", "reference", "its figure", "ratio", "limit"):
         table.add_column(name, justify="left" if name in ("what", "reference") else "right", no_wrap=True)
     for row in report.rows:
         table.add_row(
@@ -170,7 +188,10 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _limit(row: Row) -> str:
-    if row.limit is None:
+    if row.least is not None:
+        shown = f"≥ {row.least:g} {row.unit}"
+    elif row.limit is None:
         return ""
-    shown = f"{row.limit:g} x" if row.ratio is not None else f"{row.limit:g} {row.unit}"
+    else:
+        shown = f"≤ {row.limit:g} x" if row.ratio is not None else f"≤ {row.limit:g} {row.unit}"
     return shown if row.met else f"{shown}  missed"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sandbox.client import BASH_TOOL, WORKBENCH_TOOL
 from sandbox.errors import InternalError
 
-TIMEOUT_S: Final = 300.0
+TIMEOUT_S: Final = 600.0
 
 
 class Wire:
@@ -27,9 +27,10 @@ class Wire:
         self._connection.close()
         self._ask("GET", "/healthz", None)
 
-    def code(self, session: str, code: str) -> dict[str, Any]:
-        """Run Python by the workbench tool; give its `data`."""
-        return self._tool(WORKBENCH_TOOL, {"session_id": session, "code_to_execute": code})
+    def code(self, session: str, code: str, timeout: float | None = None) -> dict[str, Any]:
+        """Run Python by the workbench tool; give its `data`. `timeout`: seconds; None: the tool's default."""
+        more = {} if timeout is None else {"timeout": timeout}
+        return self._tool(WORKBENCH_TOOL, {"session_id": session, "code_to_execute": code, **more})
 
     def bash(self, session: str, command: str) -> dict[str, Any]:
         """Run a command by the bash tool; give its `data`."""

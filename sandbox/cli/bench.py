@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds. [default: 5, quick: 2]")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Under half a minute, with fewer samples.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="About half a minute, with fewer samples.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures to this file.")] = None,
     runtime: Annotated[str | None, typer.Option(help="docker or process. [default: from the settings]")] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Allow the process runtime.")] = False,

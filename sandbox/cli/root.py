@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sandbox.cli import bench, demo, doctor, image, run, serve, sessions
+from sandbox.cli import bench, demo, doctor, image, mcp, run, serve, sessions
 from sandbox.cli.common import HELP_SETTINGS, example
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ serve.register(app)
 run.register(app)
 sessions.register(app)
 image.register(app)
+mcp.register(app)
 doctor.register(app)
 bench.register(app)
 demo.register(app)

@@ -1,4 +1,4 @@
-"""`workbench sessions`: list, show, remove, interrupt, restart."""
+"""`workbench sessions`: list, show, remove, interrupt, restart, helper calls."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,11 @@ import typer
 
 from sandbox.cli.common import HELP_SETTINGS, UrlOption, connect, example
 
+LimitOption = Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")]
 SessionArgument = Annotated[str, typer.Argument(help="Session: its id or its label.")]
+
+
+_TARGET_CHARS = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("rm", epilog=example("workbench sessions rm report"))(remove)
     group.command("interrupt", epilog=example("workbench sessions interrupt report"))(interrupt)
     group.command("restart", epilog=example("workbench sessions restart report"))(restart)
+    group.command("calls", epilog=example("workbench sessions calls report"))(calls)
     app.add_typer(group, name="sessions", help="See and end the sessions of your API key.")
 
 
@@ -38,10 +43,7 @@ def list_sessions(url: UrlOption = None) -> None:
     if not found:
         typer.echo("no sessions")
         return
-    rows = [("session", "label", "created", "last used"), *map(_row, found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    _table([("session", "label", "created", "last used"), *map(_row, found)])
 
 
 def show(session: SessionArgument, url: UrlOption = None) -> None:
@@ -71,7 +73,34 @@ def restart(session: SessionArgument, url: UrlOption = None) -> None:
     typer.echo(f"{session}: kernel restarted, variables lost, files kept")
 
 
-def _row(session: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def calls(session: SessionArgument, url: UrlOption = None, limit: LimitOption = 50) -> None:
+    """List the helper calls of a session, newest first: what was called, how it ended, how long it took."""
+    with connect(url) as client:
+        found = client.calls(session, limit=limit)
+    if not found:
+        typer.echo("no helper calls")
+        return
+    _table([("started", "helper", "target", "status", "ms"), *map(_call_row, found)])
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _call_row(call: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        _when(call["started_at"]),
+        str(call["helper"]),
+        # What code made up must not write to the terminal.
+        "".join(letter if letter.isprintable() else "?" for letter in str(call["target"]))[:_TARGET_CHARS],
+        str(call["status"]),
+        f"{call['duration_ms']:.1f}",
+    )
+
+
+def _row(session: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(session["session_id"]),
         str(session.get("label") or "-"),

@@ -1,4 +1,4 @@
-"""What both tools have in common: who calls, what comes back, and the run of one execution."""
+"""What the tools have in common: who calls, what comes back, and the run of one execution."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -13,7 +13,9 @@ import structlog
 from sandbox.pipe.messages import BashResult, CodeResult, RunBash, RunCode
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.manager import SessionManager
+from sandbox.sessions.session import Session
 from sandbox.tools.arguments import Check, seconds_within
+from sandbox.tools.exposure import check_switched_on
 
 Outcome: TypeAlias = CodeResult | BashResult
 OnStage: TypeAlias = Callable[[str, float], None]
@@ -25,10 +27,16 @@ def _told_nobody(_stage: str, _seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: `owner` is derived from the API key, `user_id` is what the client calls its user."""
+    """Who calls: `owner` is derived from the API key, `user_id` is what the client calls its user.
+
+    `session_ref`: the session that the path names; it wins over one in the arguments. `offload`: whether large answers
+    of tools shall go to a file although the arguments do not ask for it.
+    """
 
     owner: str
     user_id: str | None = None
+    session_ref: str | None = None
+    offload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +73,29 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     log_id: str
 
 
-class Tool(ABC):
-    """A meta tool that runs something. `strict_schema` leaves out what the published schema does not have.
-
-    `on_stage` is told the seconds that composing an answer took.
-    """
+class MetaTool(ABC):
+    """A tool of the service itself. `arguments_type`, `data_type`: what it takes and what it answers."""
 
     slug: ClassVar[str]
     arguments_type: ClassVar[type[msgspec.Struct]]
     data_type: ClassVar[type[msgspec.Struct]]
+
+    @abstractmethod
+    async def run(self, caller: Caller, arguments: object) -> ToolResult:
+        """Run to the end. Cancelling ends what is under way.
+
+        Raises:
+            InvalidArguments: lists every bad field.
+            WorkbenchError: it could not be done.
+        """
+
+
+class Tool(MetaTool):
+    """A meta tool that runs something in the sandbox.
+
+    `strict_schema` leaves out what the published schema does not have. `on_stage` is told the seconds that
+    composing an answer took.
+    """
 
     def __init__(
         self,
@@ -97,7 +119,14 @@ class Tool(ABC):
             InvalidArguments: lists every bad field.
             WorkbenchError: no sandbox could be had.
         """
-        execution = await self.start(caller, self._read(arguments))
+        return await self.finish(await self.begin(caller, arguments))
+
+    async def begin(self, caller: Caller, arguments: object) -> Execution:
+        """Read a call's arguments and start; `finish` waits for the answer. Raises as `run`."""
+        return await self.start(caller, self._read(arguments))
+
+    async def finish(self, execution: Execution) -> ToolResult:
+        """Wait for an execution of this tool and compose the answer. Cancelling interrupts it. Raises as `run`."""
         try:
             outcome = await execution.wait()
         except asyncio.CancelledError:
@@ -114,7 +143,7 @@ class Tool(ABC):
         Raises:
             WorkbenchError: the session cannot be had, or cannot take one more execution.
         """
-        session = await self._manager.resolve(caller.owner, asked.session_ref, caller.user_id)
+        session = await session_of(self._manager, caller, asked.session_ref, self.slug)
         timeout_s = self._limits.default_s if asked.timeout_s is None else float(asked.timeout_s)
         execution = await self._manager.start(session, self._body(asked.source), timeout_s=timeout_s)
         structlog.contextvars.bind_contextvars(session=session.id, execution=execution.id)
@@ -133,11 +162,28 @@ class Tool(ABC):
         """Make the call to the agent."""
 
 
+async def session_of(manager: SessionManager, caller: Caller, asked: str | None, slug: str) -> Session:
+    """Give the session that a call of a meta tool means: of its path, else of its arguments, else of its user.
+
+    Raises:
+        ToolSwitchedOff: the session has not this tool.
+        NotFound, StoreUnavailable: as `SessionManager.resolve`.
+    """
+    session = await manager.resolve(caller.owner, caller.session_ref or asked, caller.user_id)
+    if session.config:
+        check_switched_on(session, slug)
+    return session
+
+
 def session_note(execution: Execution) -> SessionNote:
-    """How to come back; says first when the sandbox had to be replaced."""
-    again = f'Pass session_id "{execution.session_id}" to go on with the same variables and files.'
-    words = f"{execution.recreated} {again}" if execution.recreated else again
-    return SessionNote(id=execution.session_id, instructions=words)
+    """How to come back; says first when the sandbox had to be replaced, or got another size."""
+    words = (execution.recreated, execution.resized, how_to_go_on(execution.session_id))
+    return SessionNote(id=execution.session_id, instructions=" ".join(word for word in words if word))
+
+
+def how_to_go_on(session_id: str) -> str:
+    """Say how the next call reaches the same session."""
+    return f'Pass session_id "{session_id}" to go on with the same variables and files.'
 
 
 def log_id_of(execution: Execution) -> str:

@@ -70,15 +70,16 @@ def judge_code(result: CodeResult, *, execution_id: str, timeout_s: float, recre
 
 def judge_bash(result: BashResult, *, execution_id: str, timeout_s: float, recreated: str | None = None) -> Verdict:
     """Say how a command ended. An exit code other than 0 is no failure: the command said it, not we."""
-    fate: Fate = "lost" if result.ending is Ending.SANDBOX_GONE else "kept"
+    variables: Fate = "lost" if result.ending is Ending.SANDBOX_GONE else "kept"
+    files: Fate = "kept" if result.files_kept else "lost"
     memory = "Out of memory: the kernel of the operating system killed a process of this command."
     streams = {"stdout": result.stdout, "stderr": result.stderr}
     info = ExecutionInfo(
         id=execution_id,
         ending=result.ending,
         action=result.action,
-        variables=fate,
-        files=fate,
+        variables=variables,
+        files=files,
         duration_ms=round(result.duration_ms, 3),
         exit_code=result.exit_code,
         signal=result.signal,
@@ -87,7 +88,7 @@ def judge_bash(result: BashResult, *, execution_id: str, timeout_s: float, recre
     )
     if result.ending is Ending.COMPLETED:
         return Verdict(True, None, info)
-    return Verdict(False, f"{_why_bash(result, timeout_s)} {_fate(fate, fate)}", info)
+    return Verdict(False, f"{_why_bash(result, timeout_s)} {_fate(variables, files)}", info)
 
 
 def _raised(result: CodeResult) -> str:
@@ -102,7 +103,7 @@ def _raised(result: CodeResult) -> str:
 
 def _why_code(result: CodeResult, timeout_s: float) -> str:
     if result.ending is Ending.SANDBOX_GONE:
-        return _gone(result.note)
+        return _gone(result.note, files_kept=result.files_kept)
     if result.ending is Ending.KERNEL_DIED and result.action is Action.NOT_STARTED:
         why = (result.note or "it did not say why").splitlines()[0].rstrip(".")
         return f"No Python kernel could be started, so no line of the code ran: {why}. {_REPAIR}"
@@ -118,7 +119,7 @@ def _why_code(result: CodeResult, timeout_s: float) -> str:
 
 def _why_bash(result: BashResult, timeout_s: float) -> str:
     if result.ending is Ending.SANDBOX_GONE:
-        return _gone(result.note)
+        return _gone(result.note, files_kept=result.files_kept)
     if result.action is Action.NOT_STARTED:
         return _never_ran(result.ending, "command")
     if result.ending in {Ending.TIMED_OUT, Ending.INTERRUPTED}:
@@ -137,9 +138,10 @@ def _never_ran(ending: Ending, what: str) -> str:
     return f"Cancelled while it waited for earlier executions of this session: no line of the {what} ran."
 
 
-def _gone(note: str | None) -> str:
+def _gone(note: str | None, *, files_kept: bool) -> str:
     cause = f" ({note.rstrip('.')})" if note else ""
-    return f"The sandbox disappeared while this ran{cause}. The next call starts a new one."
+    again = "it again" if files_kept else "a new one"
+    return f"The sandbox disappeared while this ran{cause}. The next call starts {again}."
 
 
 def _death(result: CodeResult) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 from sandbox.errors import NotFound
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.manager import SessionManager
-from sandbox.tools.base import OnStage, Outcome, TimeLimits, Tool, ToolResult
+from sandbox.tools.base import MetaTool, OnStage, Outcome, TimeLimits, Tool, ToolResult
 from sandbox.tools.bash import BashTool
 from sandbox.tools.workbench import WorkbenchTool
 
@@ -18,16 +18,16 @@ class ToolNotFound(NotFound):
 
 
 class Toolbox:
-    """The meta tools by slug, and by the kind of execution that they run."""
+    """The meta tools by slug, and those that run something in the sandbox by the kind of execution."""
 
-    def __init__(self, workbench: WorkbenchTool, bash: BashTool) -> None:
+    def __init__(self, workbench: WorkbenchTool, bash: BashTool, others: Iterable[MetaTool] = ()) -> None:
         self._by_kind: dict[Literal["python", "bash"], Tool] = {"python": workbench, "bash": bash}
-        self._by_slug = {tool.slug: tool for tool in self._by_kind.values()}
+        self._by_slug: dict[str, MetaTool] = {tool.slug: tool for tool in (workbench, bash, *others)}
 
-    def __iter__(self) -> Iterator[Tool]:
+    def __iter__(self) -> Iterator[MetaTool]:
         return iter(self._by_slug.values())
 
-    def find(self, slug: str) -> Tool:
+    def find(self, slug: str) -> MetaTool:
         """Give the tool of a slug, in upper or lower case.
 
         Raises:
@@ -51,12 +51,19 @@ class Toolbox:
 
 
 def make_toolbox(
-    manager: SessionManager, *, workbench: TimeLimits, bash: TimeLimits, strict_schema: bool, on_stage: OnStage
+    manager: SessionManager,
+    *,
+    workbench: TimeLimits,
+    bash: TimeLimits,
+    strict_schema: bool,
+    on_stage: OnStage,
+    others: Iterable[MetaTool] = (),
 ) -> Toolbox:
-    """Build all tools over one manager."""
+    """Build the tools that run something over one manager; `others` are those that do not."""
     return Toolbox(
         WorkbenchTool(manager, workbench, strict_schema=strict_schema, on_stage=on_stage),
         BashTool(manager, bash, strict_schema=strict_schema, on_stage=on_stage),
+        others,
     )
 
 

@@ -70,6 +70,7 @@ def running_server(data_dir: Path, *, program: str = PROGRAM, **settings: str) -
         "WORKBENCH_UNSAFE": "true",
         "WORKBENCH_PORT": "0",
         "WORKBENCH_POOL_SIZE": "1",
+        "WORKBENCH_MAX_MEMORY_BYTES": str(1 << 40),  # many sessions of many tests: they use a fraction of their limits
         "WORKBENCH_DATA_DIR": str(data_dir),
         **{f"WORKBENCH_{name.upper()}": value for name, value in settings.items()},
     }

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from sandbox.client import Client
 from tests.api.conftest import OTHER_KEY, Server
 
 
@@ -19,6 +20,13 @@ def test_sessions_are_listed_newest_first_a_page_at_a_time(server: Server) -> No
             listed += [(item["session_id"], item["label"]) for item in page["items"]]
             path = f"/v1/sessions?limit=2&after={page['next_cursor']}" if "next_cursor" in page else ""
     assert listed == [(made[number], f"page {number}") for number in (2, 1, 0)]
+
+
+def test_the_client_lists_all_sessions_over_all_pages(server: Server) -> None:
+    with server.client(OTHER_KEY) as client:
+        made = {client.post("/v1/sessions", json={}).json()["session_id"] for _ in range(120)}
+    with Client(server.url, OTHER_KEY) as listing:
+        assert made <= {session["session_id"] for session in listing.sessions()}
 
 
 def test_a_session_is_read_by_its_id_or_its_label(server: Server, client: httpx.Client, session: str) -> None:

@@ -77,6 +77,7 @@ def _make(runtime: str, folder: Path, image: str | None) -> Workbench:
         "WORKBENCH_RUNTIME": runtime,
         "WORKBENCH_UNSAFE": "true" if runtime == "process" else "false",
         "WORKBENCH_POOL_SIZE": "1",
+        "WORKBENCH_MAX_MEMORY_BYTES": str(1 << 40),  # many sessions of many tests: they use a fraction of their limits
     }
     if image is not None:
         environment["WORKBENCH_IMAGE"] = image
