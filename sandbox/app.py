@@ -1,6 +1,7 @@
 """The composition root: everything is built here from the settings, started, and closed again."""
 
 import contextlib
+import gc
 import secrets
 import socket
 import sys
@@ -19,6 +20,7 @@ from sandbox import __version__
 from sandbox.api.application import make_api
 from sandbox.api.http_protocol import bounded_http
 from sandbox.api.keys import KeyRing, make_key
+from sandbox.api.once import Once
 from sandbox.api.services import Services
 from sandbox.config import OnShutdown, RuntimeName, Settings, check_exposure
 from sandbox.errors import ConfigurationError, WorkbenchError
@@ -48,7 +50,9 @@ from sandbox.tools.offload import Offload
 from sandbox.tools.proxy_execute import ProxyTool
 from sandbox.tools.registry import Toolbox, make_toolbox
 from sandbox.tools.responses import Responses
+from sandbox.tools.run_one import OneTool
 from sandbox.tools.search_tools import SearchTool
+from sandbox.tools.wait_for_connections import WaitForConnectionsTool
 from sandbox.upstreams.build import close_upstreams, start_upstreams
 
 log = structlog.get_logger(__name__)
@@ -81,6 +85,8 @@ class Workbench:
     metrics: Metrics
     keys: KeyRing
     made_key: SecretStr | None
+    directory: Directory
+    responses: Responses
     start_failures: list[WorkbenchError] = field(default_factory=list)
 
 
@@ -168,10 +174,24 @@ def build(settings: Settings) -> Workbench:
             SearchTool(manager, directory, gateway),
             GetSchemasTool(manager, directory),
             ManageConnectionsTool(manager, directory, gateway),
+            WaitForConnectionsTool(manager, directory, gateway),
             CreatePlanTool(manager, directory, gateway),
         ],
     )
-    return Workbench(settings, runtime, store, manager, toolbox, outside, gateway, metrics, keys, made_key)
+    return Workbench(
+        settings,
+        runtime,
+        store,
+        manager,
+        toolbox,
+        outside,
+        gateway,
+        metrics,
+        keys,
+        made_key,
+        directory=directory,
+        responses=responses,
+    )
 
 
 def create_app(workbench: Workbench, *, started: Callable[[], None] | None = None) -> FastAPI:
@@ -207,7 +227,15 @@ def create_app(workbench: Workbench, *, started: Callable[[], None] | None = Non
         metrics=workbench.metrics,
         checks={"engine": workbench.runtime.check, "store": workbench.store.check},
         max_body_bytes=workbench.settings.max_body_bytes,
+        max_upload_bytes=workbench.settings.max_upload_bytes,
         request_timeout_s=workbench.settings.request_timeout_s,
+        directory=workbench.directory,
+        one_tool=OneTool(workbench.gateway, workbench.responses),
+        gateway=workbench.gateway,
+        connect=workbench.outside.upstreams.connect,
+        once=Once(),
+        public_url=workbench.settings.url if workbench.settings.public_url else None,
+        link_s=workbench.settings.object_link_s,
     )
     return make_api(services, lifespan)
 
@@ -224,7 +252,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
     listener = _listen(settings)
     url = settings.model_copy(update={"port": listener.getsockname()[1]}).url
     workbench.outside.address.url = url
-    app = create_app(workbench, started=lambda: _announce(workbench, url, say or _say))
+    app = create_app(workbench, started=lambda: _started(workbench, url, say or _say))
     server = _Server(
         uvicorn.Config(
             app,
@@ -271,6 +299,7 @@ def _idle_rules(settings: Settings) -> IdleRules:
         stop_after_s=settings.stop_after_s,
         remove_after_s=settings.remove_after_s,
         background_jobs_keep_awake=settings.background_jobs_keep_awake,
+        make_room_after_s=settings.make_room_after_s,
     )
 
 
@@ -312,6 +341,13 @@ def _listen(settings: Settings) -> socket.socket:
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}",
             suggested_fix="Stop what uses the port, or set another one (WORKBENCH_PORT).",
         ) from error
+
+
+def _started(workbench: Workbench, url: str, say: Say) -> None:
+    # What is there now stays. To look through all of it again takes each full collection a tenth of a second.
+    gc.collect()
+    gc.freeze()
+    _announce(workbench, url, say)
 
 
 def _announce(workbench: Workbench, url: str, say: Say) -> None:

@@ -205,6 +205,16 @@ class Client:
         found: list[dict[str, Any]] = page["items"]
         return found
 
+    def files(self, session: str, *, prefix: str = "") -> Iterator[dict[str, Any]]:
+        """Give the files of a session whose path begins with `prefix`, page by page. Raises: as `run_code`."""
+        query = {"limit": "500", "prefix": prefix}
+        while True:
+            page = self._ask("GET", f"/v1/sessions/{_quoted(session)}/files", query=query)
+            yield from page["items"]
+            if "next_cursor" not in page:
+                return
+            query["cursor"] = page["next_cursor"]
+
     def delete_session(self, session: str) -> dict[str, Any]:
         """Delete a session with its sandbox and files. Raises: as `run_code`."""
         return self._ask("DELETE", f"/v1/sessions/{_quoted(session)}")

@@ -74,6 +74,7 @@ class IdleOverrides(BaseModel):
     stop_after_s: float | None = Field(None, ge=0)
     remove_after_s: float | None = Field(None, ge=0)
     background_jobs_keep_awake: bool | None = None
+    make_room_after_s: float | None = Field(None, ge=0)
 
 
 class Settings(UpstreamSettings, BaseSettings):
@@ -175,10 +176,18 @@ class Settings(UpstreamSettings, BaseSettings):
     background_jobs_keep_awake: bool = Field(
         True, description="Whether a sandbox in which background jobs of bash run counts as used."
     )
+    make_room_after_s: float = Field(
+        60,
+        ge=0,
+        description=(
+            "Idle seconds after which a sandbox may be stopped early, as after `stop_after_s`, when a request finds no "
+            "room: the longest idle one of the key that has most; 0: never. With `stop_after_s` 0 none is."
+        ),
+    )
     key_overrides: dict[str, IdleOverrides] = Field(
         default_factory=dict,
         description=(
-            "Other values of the four settings above, by owner id (`workbench doctor` shows those of the configured "
+            "Other values of the five settings above, by owner id (`workbench doctor` shows those of the configured "
             "keys): a TOML table `[key_overrides.own_...]`, JSON in the environment."
         ),
         json_schema_extra=_shown("none"),
@@ -208,6 +217,7 @@ class Settings(UpstreamSettings, BaseSettings):
         ),
     )
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest request body that is accepted.")
+    max_upload_bytes: int = Field(10_240 * MIB, ge=1024, description="The same for files that are uploaded by `PUT`.")
     request_timeout_s: float = Field(
         60, gt=0, description="Seconds in which the head of a request, and then its body, have to come."
     )

@@ -10,6 +10,7 @@
     │   ├── Conflict               409
     │   ├── RequestTooSlow         408  the body did not come in time
     │   ├── PayloadTooLarge        413
+    │   ├── RangeNotSatisfiable    416  the bytes asked for are not in it
     │   └── InvalidArguments       422  `errors` lists every bad field
     ├── Overloaded                 503  come back after `retry_after_s`
     ├── ExecutionGoesOn            503  the controller stops, the execution does not; the next one has its result
@@ -105,6 +106,12 @@ class PayloadTooLarge(RequestError):
     """The body is over the configured size."""
 
     slug, code, status = "Request_TooLarge", 1107, 413
+
+
+class RangeNotSatisfiable(RequestError):
+    """The bytes that were asked for are not in the file."""
+
+    slug, code, status = "Request_RangeNotSatisfiable", 1112, 416
 
 
 class RequestTooSlow(RequestError):

@@ -56,7 +56,11 @@ class Metrics:
         self._start_seconds = measure("sandbox_start_seconds", "Time that a session waited for its sandbox.", "source")
         self._starts_failed = count("sandbox_starts_failed", "Sandboxes that did not start.")
         self._lost = count("sandboxes_lost", "Sandboxes of sessions that disappeared.")
-        self._rests = count("sandbox_rests", "Idle sandboxes that were paused, stopped or removed.", "rest")
+        self._rests = count(
+            "sandbox_rests",
+            "Idle sandboxes that were paused, stopped, stopped_early (to make room) or removed.",
+            "rest",
+        )
         self._rest_seconds = measure("sandbox_rest_seconds", "Time to pause or stop an idle sandbox.", "rest")
         self._wakes = count("sandbox_wakes", "Sandboxes at rest that were woken by a request.", "rest")
         self._wake_seconds = measure("sandbox_wake_seconds", "Time to wake a sandbox at rest.", "rest")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from sandbox.agent.listing import list_page
+from sandbox.agent.listing import DRAFT_PREFIX, list_page
 from sandbox.errors import CallFault
 from sandbox.limits import CHUNK_BYTES
 from sandbox.pipe.answerer import Answering
@@ -46,8 +46,8 @@ T = TypeVar("T")
 class Files:
     """Serves the file methods. Every path is absolute; a disk that is slow does not hold up the loop.
 
-    All methods raise CallFault: `not_found`, `not_a_file`, `permission`, `no_space`, `invalid` or `io`, with the
-    path in the message.
+    All methods raise CallFault: `not_found`, `not_a_file`, `permission`, `no_space`, `invalid`, `outside` (a link leads
+    out of the folder that was named), `changed` or `io`, with the path in the message.
     """
 
     def __init__(self) -> None:
@@ -63,8 +63,10 @@ class Files:
         if body.offset < 0 or (body.length is not None and body.length < 0):
             raise CallFault("invalid", f"{body.path}: offset and length are not negative")
         with _faults(body.path):
-            fd, info = await self._do(_open, path)
+            fd, info = await self._do(_open, path, body.inside)
             try:
+                if body.file_id not in {0, info.file_id}:
+                    raise CallFault("changed", f"{body.path}: another file has taken its place")
                 end = info.size if body.length is None else min(info.size, body.offset + body.length)
                 offset = body.offset
                 while offset < end:
@@ -82,7 +84,7 @@ class Files:
         """Write a file whole or not at all, or append to it. Its folder is made when there is none."""
         path = _absolute(body.path)
         with _faults(body.path):
-            await self._do(_check_target, path)
+            await self._do(_check_target, path, body.inside)
             upload = await self._do(_upload, path, body.append)
             try:
                 async for chunk in chunks:
@@ -103,7 +105,7 @@ class Files:
         """Delete a file, a link or a folder with all that is in it."""
         path = _absolute(body.path)
         with _faults(body.path):
-            await self._do(_delete, path)
+            await self._do(_delete, path, body.inside)
         return Done()
 
     async def take_source(self, source: str, max_bytes: int) -> str:
@@ -135,7 +137,7 @@ class _Replace:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary: Path | None = path.with_name(f".upload-{secrets.token_hex(8)}")
+        self._temporary: Path | None = path.with_name(DRAFT_PREFIX + secrets.token_hex(8))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(self._temporary, flags, 0o644)
 
@@ -194,7 +196,14 @@ def _absolute(path: str) -> Path:
     return Path(path)
 
 
-def _open(path: Path) -> tuple[int, FileInfo]:
+def _check_inside(path: Path, real: str, inside: str | None) -> None:
+    """See that `real`, where `path` leads, is the folder `inside` or in it. What code changes meanwhile is its own."""
+    folder = os.path.realpath(inside) if inside is not None else "/"
+    if not f"{real}/".startswith(f"{folder.rstrip('/')}/"):
+        raise CallFault("outside", f"{path}: a link leads out of {inside}")
+
+
+def _open(path: Path, inside: str | None = None) -> tuple[int, FileInfo]:
     """Open a regular file for reading. Never waits: a FIFO that nobody writes is refused, not opened."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -204,21 +213,25 @@ def _open(path: Path) -> tuple[int, FileInfo]:
         if found.st_dev == Path("/proc").stat().st_dev:
             # A link of user code into /proc would show the agent itself, for it is the agent that reads.
             raise PermissionError(errno.EACCES, "not a file of the sandbox")
-    except OSError:
+        # Asked of what is open: a link that is changed now does not matter any more.
+        _check_inside(path, str(Path(f"/proc/self/fd/{fd}").readlink()), inside)
+    except (OSError, CallFault):
         os.close(fd)
         raise
     return fd, _info(path, found)
 
 
-def _check_target(path: Path) -> None:
+def _check_target(path: Path, inside: str | None) -> None:
     """Make the folder of a file that is to be written, and see that nothing but a file is in its place."""
+    _check_inside(path, os.path.realpath(path.parent), inside)
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.stat().st_mode):
             raise IsADirectoryError(errno.EISDIR, "not a regular file")
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path, inside: str | None) -> None:
+    _check_inside(path, os.path.realpath(path.parent), inside)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -248,4 +261,4 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _info(path: Path, found: os.stat_result) -> FileInfo:
-    return FileInfo(str(path), found.st_size, found.st_mtime)
+    return FileInfo(str(path), found.st_size, found.st_mtime, found.st_ino)

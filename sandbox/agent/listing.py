@@ -2,6 +2,7 @@
 
 import heapq
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,17 @@ _PAGE_CHARS: Final = 100_000
 """Characters of all paths on one page, for the same reason."""
 
 
+DRAFT_PREFIX: Final = ".upload-"
+"""A file under way is written under this, and 16 hexadecimal digits, beside its place."""
+
+_DRAFT: Final = re.compile(re.escape(DRAFT_PREFIX) + "[0-9a-f]{16}")
+
+
 def list_page(folder: Path, prefix: str, after: str, limit: int) -> FileList:
     """List files whose path below `folder` begins with `prefix` and sorts after `after`, at most `limit`.
 
-    Links are not followed and not listed. A page may be shorter than `limit`; `next_after` says whether there
-    is more.
+    Links are not followed and not listed, nor are files whose upload is under way. A page may be shorter than
+    `limit`; `next_after` says whether there is more.
 
     Raises:
         OSError: `folder` is not a folder that can be read.
@@ -81,7 +88,9 @@ def _entries(folder: str, base: str, prefix: str, after: str) -> Iterator[tuple[
 
 def _listed(entry: "os.DirEntry[str]") -> bool:
     try:
-        return entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+        if entry.is_file(follow_symlinks=False):
+            return _DRAFT.fullmatch(entry.name) is None
+        return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
 

@@ -9,15 +9,18 @@ from fastapi_offline import FastAPIOffline
 from sandbox import __version__
 from sandbox.api.calls import call_routes
 from sandbox.api.errors import add_error_handlers
-from sandbox.api.execute import execute_routes
 from sandbox.api.executions import execution_routes
+from sandbox.api.file_routes import file_routes
+from sandbox.api.file_uploads import upload_routes
 from sandbox.api.mcp import McpEndpoint, mcp_routes
 from sandbox.api.middleware import BodyLimit, RequestContext
+from sandbox.api.mounts import mount_routes
 from sandbox.api.objects import object_routes
 from sandbox.api.openapi import add_documentation
 from sandbox.api.operations import operations_routes
 from sandbox.api.services import Services
 from sandbox.api.sessions import session_routes
+from sandbox.api.tool_router.routes import tool_router_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -42,16 +45,24 @@ def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
     app.state.services = services
     add_error_handlers(app)
     for router in (
-        execute_routes(),
+        tool_router_routes(),
         session_routes(),
         call_routes(),
         execution_routes(),
         operations_routes(),
+        mount_routes(),
+        file_routes(),
+        upload_routes(),
         object_routes(),
         mcp_routes(mcp),
     ):
         app.include_router(router)
-    app.add_middleware(BodyLimit, max_bytes=services.max_body_bytes, seconds=services.request_timeout_s)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=services.max_body_bytes,
+        max_upload_bytes=services.max_upload_bytes,
+        seconds=services.request_timeout_s,
+    )
     app.add_middleware(RequestContext, metrics=services.metrics)
     add_documentation(app, services.toolbox)
     return app

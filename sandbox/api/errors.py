@@ -30,7 +30,10 @@ CLIENT_LEFT_STATUS: Final = 499
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The inside of the envelope. `code` is stable for each `slug`; `errors` lists bad fields."""
+    """The inside of the envelope. `code` is stable for each `slug`; `fields` lists bad fields, `errors` as texts.
+
+    The SDKs read no detail of an error whose `errors` are anything but texts.
+    """
 
     message: str
     code: int
@@ -38,7 +41,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     request_id: str
     suggested_fix: str | None = None
-    errors: tuple[FieldError, ...] = ()
+    errors: tuple[str, ...] = ()
+    fields: tuple[FieldError, ...] = ()
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -49,6 +53,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def error_body(error: WorkbenchError, request_id: str) -> ErrorBody:
     """Say what went wrong as the wire has it."""
+    fields = error.errors if isinstance(error, InvalidArguments) else ()
     return ErrorBody(
         message=error.message,
         code=error.code,
@@ -56,7 +61,8 @@ def error_body(error: WorkbenchError, request_id: str) -> ErrorBody:
         status=error.status,
         request_id=request_id,
         suggested_fix=error.suggested_fix,
-        errors=error.errors if isinstance(error, InvalidArguments) else (),
+        errors=tuple(f"{field.path}: {field.reason}" for field in fields),
+        fields=fields,
     )
 
 
@@ -74,7 +80,7 @@ def error_response(error: WorkbenchError, request_id: str, path: str) -> Respons
 
 def runs_code(path: str) -> bool:
     """Whether a POST to `path` executes something, so that repeating it is not harmless."""
-    return "/execute" in path or path.endswith("/executions")
+    return "/execute" in path or path.endswith(("/executions", "/proxy_execute"))
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -115,9 +115,18 @@ class _Served(Response):
         self._receive = receive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand over."""
+        """Hand over. A stream that is left off, as at a shutdown, is ended in good order."""
         del receive  # its body is read already
-        await self._app(scope, self._receive, send)
+        unfinished = False
+
+        async def noted(message: Message) -> None:
+            nonlocal unfinished
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await self._app(scope, self._receive, noted)
+        if unfinished:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def mcp_routes(endpoint: McpEndpoint) -> APIRouter:

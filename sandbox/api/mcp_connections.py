@@ -110,7 +110,7 @@ class Connection:
 
 
 class Connections:
-    """All of them, at most `most`; a new one takes the place of the one that was left alone for longest."""
+    """All of them, at most `most`; a new one takes the place of an idle one."""
 
     def __init__(self, server: Server[Any], events: EventLog, *, most: int, idle_s: float) -> None:
         self._server = server
@@ -179,7 +179,9 @@ class Connections:
         idle = [each for each in self._connections.values() if not each.requests]
         if not idle:
             raise Overloaded(f"{self._most} MCP connections are open and in use", retry_after_s=10)
-        await self.close(min(idle, key=lambda each: each.used_at))
+        # Of whom has most of them: nobody can use up the room of others.
+        held = Counter(each.owner for each in self._connections.values())
+        await self.close(min(idle, key=lambda each: (-held[each.owner], each.used_at)))
 
     async def _serve(
         self, connection: Connection, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED

@@ -1,7 +1,7 @@
 """The answer of a tool as MCP has it: the same JSON as text and as structure, images, and links to files."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -63,15 +63,15 @@ async def add_files(
     images = 0
     for artifact in artifacts:
         fits = artifact.type in IMAGE_TYPES and images < IMAGES and 0 < artifact.size <= room * 3 // 4
-        if fits and (image := await _image(artifact, files)) is not None:
+        if fits and (image := await _image(artifact, folder, files)) is not None:
             blocks.append(image)
             room -= len(image.data)
             images += 1
         elif (address := address_of(session_id, folder, artifact.path)) is not None and len(blocks) < LINKS:
             blocks.append(link_to(address, "Displayed by the code", mime_type=artifact.type, size=artifact.size))
-    for name, path in _spilled(result):
+    for path, names in _by_path(_spilled(result)).items():
         if (address := address_of(session_id, folder, path)) is not None:
-            blocks.append(link_to(address, f"The whole of {name}, which is cut in the answer"))
+            blocks.append(link_to(address, f"The whole of {' and '.join(names)}, cut in the answer"))
     result.content.extend(blocks)
 
 
@@ -90,10 +90,10 @@ def _result(answer: McpAnswer) -> CallToolResult:
     )
 
 
-async def _image(artifact: Artifact, files: SandboxFiles) -> ImageContent | None:
+async def _image(artifact: Artifact, folder: str, files: SandboxFiles) -> ImageContent | None:
     """Read a picture; None when it is not there any more."""
     try:
-        data = await read_bytes(files, artifact.path, artifact.size, timeout_s=_IMAGE_S)
+        data = await read_bytes(files, artifact.path, artifact.size, inside=folder, timeout_s=_IMAGE_S)
     except CallFault:
         return None
     return ImageContent(data=base64.b64encode(data).decode(), mime_type=artifact.type) if data else None
@@ -108,6 +108,14 @@ def _spilled(result: CallToolResult) -> Iterator[tuple[str, str]]:
     kept = data.get("remote_file_info")
     if isinstance(kept, Mapping) and isinstance(kept.get("file_path"), str):
         yield "the answers", kept["file_path"]
+
+
+def _by_path(spilled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Put together what is in the same file."""
+    names: dict[str, list[str]] = {}
+    for name, path in spilled:
+        names.setdefault(path, []).append(name)
+    return names
 
 
 def _room(result: CallToolResult) -> int:

@@ -60,12 +60,13 @@ def parse_uri(uri: str) -> FileAddress:
     """
     try:
         parts = urlsplit(uri)
-    except ValueError:
+        whole = unquote(parts.path, errors="strict")
+    except ValueError:  # also: not UTF-8
         raise not_there(uri) from None
-    path = unquote(parts.path, errors="surrogateescape").removeprefix(f"{FILES_DIR}/")
+    path = whole.removeprefix(f"{FILES_DIR}/")
     offset = parse_qs(parts.query).get("offset", ["0"])[-1]
     # `netloc` and not `hostname`: a session's id has capital letters.
-    if parts.scheme != _SCHEME or path == unquote(parts.path) or not _is_plain(path) or not _OFFSET.fullmatch(offset):
+    if parts.scheme != _SCHEME or path == whole or not _is_plain(path) or not _OFFSET.fullmatch(offset):
         raise not_there(uri)
     return FileAddress(parts.netloc, path, int(offset))
 
@@ -86,7 +87,10 @@ async def read_file(files: SandboxFiles, address: FileAddress) -> list[TextResou
         CallFault: `not_found`, `not_a_file`, ...
         SandboxGone: it went away meanwhile.
     """
-    data = await read_bytes(files, f"{await files.folder()}/{address.path}", READ_BYTES + 1, offset=address.offset)
+    folder = await files.folder()
+    data = await read_bytes(
+        files, f"{folder}/{address.path}", READ_BYTES + 1, inside=folder, offset=address.offset, timeout_s=_READ_S
+    )
     whole = len(data) <= READ_BYTES
     contents, taken = _contents(address, data[:READ_BYTES], cut=not whole)
     if whole:
@@ -97,11 +101,11 @@ async def read_file(files: SandboxFiles, address: FileAddress) -> list[TextResou
 
 
 async def read_bytes(
-    files: SandboxFiles, path: str, most: int, *, offset: int = 0, timeout_s: float = _READ_S
+    files: SandboxFiles, path: str, most: int, *, inside: str, offset: int = 0, timeout_s: float
 ) -> bytes:
     """Give at most `most` bytes of a file; more is not taken, whatever the sandbox sends. Raises as `read_file`."""
     data = bytearray()
-    async for piece in files.read(path, timeout_s=timeout_s, offset=offset, most=most):
+    async for piece in files.read(path, timeout_s=timeout_s, offset=offset, most=most, inside=inside):
         data += piece
         if len(data) >= most:
             break
@@ -167,7 +171,9 @@ _WITHOUT_CONTROLS: Final = dict.fromkeys((*range(9), 11, 12, *range(14, 27), *ra
 
 
 def _is_plain(path: str) -> bool:
-    """Whether a relative path says what it means: no part is empty, `.` or `..`."""
+    """Whether a relative path says what it means: no part is empty, `.` or `..`, and all of it is text."""
+    if any("\ud800" <= char <= "\udfff" for char in path[:_PATH_CHARS]):
+        return False
     return (
         len(path) <= _PATH_CHARS and "\0" not in path and all(part not in {"", ".", ".."} for part in path.split("/"))
     )

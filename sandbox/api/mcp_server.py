@@ -188,7 +188,7 @@ class McpHandlers:
         except NotFound:
             raise not_there(uri) from None
         except CallFault as fault:
-            if fault.fault in {"not_found", "not_a_file", "invalid"}:
+            if fault.fault in {"not_found", "not_a_file", "outside", "permission", "invalid"}:
                 raise not_there(uri) from None
             raise
 
@@ -216,7 +216,7 @@ def _answer_schema(data: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "data": {"anyOf": [data, {"type": "object", "maxProperties": 0}]},
             "successful": {"type": "boolean"},
-            "error": {"type": ["string", "null"]},
+            "error": {"anyOf": [{"type": "string"}, {"type": "null"}]},
         },
         "required": ["data", "successful", "error"],
     }

@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -46,7 +47,7 @@ class RequestContext:
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
@@ -74,75 +75,95 @@ class RequestContext:
         log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 2), **fault)
 
 
-class BodyLimit:
-    """Refuses bodies over `max_bytes`, by their announced length or as they come, and those not there in `seconds`."""
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What a body has to keep to. `seconds`: for all of it, or for each `piece` of one that is a file."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
+    setting: str
+    max_bytes: int
+    seconds: float
+    piece: bool = False
+
+
+class BodyLimit:
+    """Refuses bodies over `max_bytes`, by their announced length or as they come, and those not there in `seconds`.
+
+    A `PUT` brings a file: it may have `max_upload_bytes`, and take its time as long as something comes every `seconds`.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, max_upload_bytes: int, seconds: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._seconds = seconds
+        self._body = _Bound("max_body_bytes", max_bytes, seconds)
+        self._file = _Bound("max_upload_bytes", max_upload_bytes, seconds, piece=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        bound = self._file if scope["method"] == "PUT" else self._body
         announced = _header(scope, b"content-length")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        if announced.isdigit() and int(announced) > bound.max_bytes:
             if not _header(scope, b"expect"):
-                await self._discard(receive)
-            error = self._too_large()
+                await _discard(receive, bound)
+            error = _too_large(bound)
             scope["state"]["slug"] = error.slug
             response = error_response(error, scope["state"]["request_id"], scope["path"])
             response.headers["connection"] = "close"
             await response(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        await self._app(scope, _counted(receive, bound), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        taken = 0
-        whole = False
-        late_at = anyio.current_time() + self._seconds
 
-        async def receive_counted() -> Message:
-            nonlocal taken, whole
-            if whole:  # what comes now is the client's leaving, some time
-                return await receive()
-            try:
-                with anyio.fail_after(late_at - anyio.current_time()):
-                    message = await receive()
-            except TimeoutError:
-                raise self._too_slow() from None
-            taken += len(message.get("body", b""))
-            whole = not message.get("more_body")
-            if taken > self._max_bytes:
-                await self._discard(receive)
-                raise self._too_large()
-            return message
+def _counted(receive: Receive, bound: _Bound) -> Receive:
+    taken = 0
+    whole = False
+    late_at = anyio.current_time() + bound.seconds
 
-        return receive_counted
-
-    def _too_slow(self) -> RequestTooSlow:
-        return RequestTooSlow(
-            f"The body was not there after {self._seconds:g} s",
-            suggested_fix="Send faster or less, or raise the setting request_timeout_s.",
-        )
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"The body is over the limit of {self._max_bytes} bytes",
-            suggested_fix="Send less, or raise the setting max_body_bytes.",
-        )
-
-    async def _discard(self, receive: Receive) -> None:
-        """Read on for a while: a client that is still sending would see a broken connection, not the answer."""
-        left = 4 * self._max_bytes
-        with anyio.move_on_after(_DISCARD_S):
-            while left > 0:
+    async def receive_counted() -> Message:
+        nonlocal taken, whole
+        left_s = bound.seconds if bound.piece else late_at - anyio.current_time()
+        if whole:  # what comes now is the client's leaving, some time
+            return await receive()
+        try:
+            with anyio.fail_after(left_s):
                 message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
+        except TimeoutError:
+            raise _too_slow(bound) from None
+        taken += len(message.get("body", b""))
+        whole = not message.get("more_body")
+        if taken > bound.max_bytes:
+            if not whole:
+                await _discard(receive, bound)
+            raise _too_large(bound)
+        return message
+
+    return receive_counted
+
+
+def _too_slow(bound: _Bound) -> RequestTooSlow:
+    what = "Nothing more of the file came for" if bound.piece else "The body was not there after"
+    return RequestTooSlow(
+        f"{what} {bound.seconds:g} s", suggested_fix="Send faster or less, or raise the setting request_timeout_s."
+    )
+
+
+def _too_large(bound: _Bound) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The body is over the limit of {bound.max_bytes} bytes",
+        suggested_fix=f"Send less, or raise the setting {bound.setting}.",
+    )
+
+
+async def _discard(receive: Receive, bound: _Bound) -> None:
+    """Read on for a while: a client that is still sending would see a broken connection, not the answer."""
+    left = 4 * bound.max_bytes
+    with anyio.move_on_after(_DISCARD_S):
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                return
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,58 +1,87 @@
 """Objects of the local store, by signed links: no key is needed, the link itself is the permission."""
 
-import re
+import hashlib
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from time import time
-from typing import Final
-from urllib.parse import quote
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
-from sandbox.api.services import Given
-from sandbox.errors import NotFound
-from sandbox.upstreams.objects_local import GET, PATH, LocalObjects, OpenObject
+from sandbox.api.file_bytes import Download, Pieces, received, send_file
+from sandbox.api.file_routes import add_bytes
+from sandbox.api.services import Given, Services
+from sandbox.api.wire import json_response
+from sandbox.errors import InvalidRequest, NotFound
+from sandbox.upstreams.objects_local import GET, PATH, PUT, LocalObjects, signed_upload
 
-_RANGE: Final = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
+OBJECT: Final = PATH + "/{key}"
+
+_TYPE_CHARS: Final = 200
+
+Md5 = Annotated[str, Query(max_length=32, description="MD5 of the bytes, as the link has it.")]
+
+
+class ObjectItem(msgspec.Struct, frozen=True):
+    """An object that was stored: its key and bytes."""
+
+    key: str
+    size: int
 
 
 def object_routes() -> APIRouter:
-    """Make the route."""
+    """Make the routes."""
     router = APIRouter(tags=["objects"])
-    router.add_api_route(
-        PATH + "/{key:path}", get_object, methods=["GET"], summary="Download an uploaded file", response_class=Response
-    )
+    add_bytes(router, PATH + "/{key:path}", "link", get=get_object, put=put_object)
     return router
 
 
 async def get_object(key: str, request: Request, services: Given) -> Response:
-    """Give a file that `upload_local_file` stored. Works with the link's `expires` and `signature`; takes `Range`."""
-    objects = services.objects
-    if not isinstance(objects, LocalObjects):
-        raise NotFound("this server keeps no objects itself (object_store is not local)")
+    """Give a file that was uploaded. Works with the link's `expires` and `signature`; takes `Range`."""
+    objects = _local(services)
     services.links.check(GET, key, request.query_params, time())
-    asked = _RANGE.fullmatch(request.headers.get("range", ""))
-    start = int(asked[1]) if asked else 0
-    length = int(asked[2]) - start + 1 if asked and asked[2] else None
-    if asked and length is not None and length <= 0:
-        asked, start, length = None, 0, None
-    return _answer(key, await objects.open(key, start=start, length=length), start, length, partial=asked is not None)
+    found = await objects.open(key, length=0)
+
+    async def read(start: int, length: int) -> Pieces:
+        async with aclosing((await objects.open(key, start=start, length=length)).data) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    file = Download(key.rsplit("/", 1)[-1], found.content_type, found.size, read)
+    return send_file(request, file, silence_s=services.request_timeout_s)
 
 
-def _answer(key: str, found: OpenObject, start: int, length: int | None, *, partial: bool) -> Response:
-    end = found.size if length is None else min(found.size, start + length)
-    # Nothing that a sandbox made may run as a page of this server.
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(key.rsplit('/', 1)[-1])}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-store",
-    }
-    if partial and start >= found.size:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{found.size}"})
-    if partial:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
-    headers["Content-Length"] = str(end - start)
-    return StreamingResponse(
-        found.data, status_code=206 if partial else 200, media_type=found.content_type, headers=headers
-    )
+async def put_object(key: str, request: Request, services: Given, md5: Md5 = "") -> Response:
+    """Take the bytes of a file for a tool, if they have the MD5 that the link was made for."""
+    objects = _local(services)
+    services.links.check(PUT, signed_upload(key, md5), request.query_params, time())
+    stored = await objects.put(key, _with_md5(received(request), md5), content_type=_content_type(request, key))
+    return json_response(ObjectItem(key, stored.size))
+
+
+def _local(services: Services) -> LocalObjects:
+    if not isinstance(services.objects, LocalObjects):
+        raise NotFound("this server keeps no objects itself (object_store is not local)")
+    return services.objects
+
+
+async def _with_md5(pieces: AsyncIterator[bytes], expected: str) -> AsyncIterator[bytes]:
+    digest = hashlib.md5(usedforsecurity=False)
+    async for piece in pieces:
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != expected:
+        raise InvalidRequest(
+            f"md5: the bytes have {digest.hexdigest()}, and the link is for {expected}",
+            suggested_fix="Send the file whole, or ask for a link with its own MD5.",
+        )
+
+
+def _content_type(request: Request, key: str) -> str:
+    named = request.headers.get("content-type", "")
+    if "/" in named and len(named) <= _TYPE_CHARS and named.isascii() and named.isprintable():
+        return named
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"

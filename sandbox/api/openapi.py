@@ -7,10 +7,18 @@ from fastapi.openapi.utils import get_openapi
 
 from sandbox.api.calls import CallList
 from sandbox.api.errors import Envelope
-from sandbox.api.execute import ExecuteAnswer, ExecuteRequest
 from sandbox.api.executions import ExecutionItem, ExecutionList, StartRequest
+from sandbox.api.file_routes import SHAPES as FILE_SHAPES
+from sandbox.api.file_routes import SIGNED
+from sandbox.api.file_uploads import EXAMPLES as UPLOAD_EXAMPLES
+from sandbox.api.file_uploads import SHAPES as UPLOAD_SHAPES
+from sandbox.api.mounts import EXAMPLES as MOUNT_EXAMPLES
+from sandbox.api.mounts import SHAPES as MOUNT_SHAPES
+from sandbox.api.objects import OBJECT, ObjectItem
 from sandbox.api.operations import Health
 from sandbox.api.sessions import CreateSession, Deleted, Interrupted, KernelItem, SessionDetail, SessionList
+from sandbox.api.tool_router.direct import ExecuteAnswer, ExecuteRequest
+from sandbox.api.tool_router.routes import tool_router_shapes
 from sandbox.api.wire import JSON, schema_of
 from sandbox.tools.registry import Toolbox
 
@@ -18,7 +26,7 @@ _SECURITY: Final = {
     "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     "bearer": {"type": "http", "scheme": "bearer"},
 }
-_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SIGNED, OBJECT})
 
 _EXECUTE_EXAMPLES: Final = {
     "python": {
@@ -52,6 +60,8 @@ _EXAMPLES: Final[dict[type, dict[str, Any]]] = {
     ExecuteRequest: _EXECUTE_EXAMPLES,
     StartRequest: _START_EXAMPLES,
     CreateSession: _CREATE_EXAMPLES,
+    **MOUNT_EXAMPLES,
+    **UPLOAD_EXAMPLES,
 }
 _ANSWER_EXAMPLE: Final = {
     "data": {
@@ -70,8 +80,7 @@ _ANSWER_EXAMPLE: Final = {
 
 # By method and path template: body, answer, and examples of the body.
 _SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
-    ("post", "/api/v3/tools/execute/{slug}"): (ExecuteRequest, ExecuteAnswer),
-    ("post", "/api/v3.1/tools/execute/{slug}"): (ExecuteRequest, ExecuteAnswer),
+    **tool_router_shapes(),
     ("post", "/v1/sessions"): (CreateSession, SessionDetail),
     ("get", "/v1/sessions"): (None, SessionList),
     ("get", "/v1/sessions/{ref}"): (None, SessionDetail),
@@ -83,6 +92,10 @@ _SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
     ("get", "/v1/sessions/{ref}/executions"): (None, ExecutionList),
     ("get", "/v1/executions/{execution_id}"): (None, ExecutionItem),
     ("post", "/v1/executions/{execution_id}/interrupt"): (None, ExecutionItem),
+    **MOUNT_SHAPES,
+    **FILE_SHAPES,
+    **UPLOAD_SHAPES,
+    ("put", OBJECT): (None, ObjectItem),
     ("get", "/healthz"): (None, Health),
     ("get", "/readyz"): (None, Health),
 }
@@ -119,9 +132,12 @@ def _name_tool_shapes(schemas: dict[str, Any], toolbox: Toolbox) -> None:
     for holder, name, attribute in (
         ("ExecuteRequest", "arguments", "arguments_type"),
         ("ExecuteAnswer", "data", "data_type"),
+        ("SessionExecuteAnswer", "data", "data_type"),
         ("ExecutionItem", "data", "data_type"),
     ):
-        shapes = [_reference(getattr(tool, attribute)) for tool in toolbox]
+        shapes: list[dict[str, Any]] = [_reference(getattr(tool, attribute)) for tool in toolbox]
+        if holder != "ExecutionItem":
+            shapes.append({"type": "object", "description": "Of a toolkit's tool: as its own schema says"})
         schemas[holder]["properties"][name] = {"anyOf": shapes}
 
 
@@ -137,13 +153,12 @@ def _describe(operation: dict[str, Any], method: str, path: str) -> None:
         operation["security"] = [{name: []} for name in _SECURITY]
     body, answer = _SHAPES.get((method, path), (None, None))
     if body is not None:
-        examples = _EXAMPLES[body]
-        operation["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": _reference(body), "examples": examples}},
-        }
+        content: dict[str, Any] = {"schema": _reference(body)}
+        if body in _EXAMPLES:
+            content["examples"] = _EXAMPLES[body]
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
     if answer is not None:
-        content: dict[str, Any] = {"schema": _reference(answer)}
+        content = {"schema": _reference(answer)}
         if answer is ExecuteAnswer:
             content["example"] = _ANSWER_EXAMPLE
         for status, response in responses.items():

@@ -41,6 +41,33 @@ async def read_object(request: Request) -> dict[str, Any]:
     return body
 
 
+async def read_object_or_none(request: Request) -> dict[str, Any] | None:
+    """Read the body as `read_object` does; None when there is none. Raises as that."""
+    return await read_object(request) if (await request.body()).strip() else None
+
+
+def required_text(body: dict[str, Any], name: str) -> str:
+    """A field of the body that is a string with something in it.
+
+    Raises:
+        InvalidArguments: it is something else, or not there.
+    """
+    value = optional_text(body, name)
+    if value is not None and value.strip():
+        return value
+    reason = "Required" if value is None else "Must not be empty"
+    raise InvalidArguments(f'Validation error: {reason} at "{name}"', errors=(FieldError(name, reason),))
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    """A field of the body that is true, false, null or not there, which is false. Raises `InvalidArguments`."""
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    reason = f"Expected boolean, got {_json_name(value)}"
+    raise InvalidArguments(f'Validation error: {reason} at "{name}"', errors=(FieldError(name, reason),))
+
+
 def optional_text(body: dict[str, Any], name: str) -> str | None:
     """A field of the body that is a string, or null, or not there.
 

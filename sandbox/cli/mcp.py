@@ -1,23 +1,19 @@
 """`workbench mcp`: the tools for programs that start their MCP servers themselves and talk to them by pipes."""
 
-import asyncio
-import logging
-import secrets
-import signal
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote
 
 import typer
 
-from sandbox.cli.common import UrlOption, connect, find_key, settings
+from sandbox.cli.common import UrlOption, connect, example, find_key, settings
 
 if TYPE_CHECKING:
     from sandbox.client import Client
 
 NOT_FOUND: Final = 404
 
-_EPILOG: Final = """\
+_CLIENTS: Final = """
+
 \b
 Claude Code:
   claude mcp add workbench -- workbench mcp --session desktop
@@ -35,7 +31,7 @@ that `workbench serve` wrote. Where the program hands down no environment, name 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("mcp", epilog=_EPILOG)(serve_mcp)
+    app.command("mcp", epilog=example("workbench mcp", "workbench mcp --session desktop") + _CLIENTS)(serve_mcp)
 
 
 def serve_mcp(
@@ -53,6 +49,12 @@ def serve_mcp(
 
     With --session, variables and files are there again the next time. Standard output carries the protocol only.
     """
+    import asyncio  # noqa: PLC0415
+    import logging  # noqa: PLC0415
+    import secrets  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
     from sandbox.cli.mcp_relay import relay  # noqa: PLC0415
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

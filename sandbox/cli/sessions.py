@@ -1,4 +1,4 @@
-"""`workbench sessions`: list, show, remove, interrupt, restart, helper calls."""
+"""`workbench sessions`: list, show, remove, interrupt, restart, helper calls, files."""
 
 import json
 from collections.abc import Mapping
@@ -27,6 +27,9 @@ def register(app: typer.Typer) -> None:
     group.command("interrupt", epilog=example("workbench sessions interrupt report"))(interrupt)
     group.command("restart", epilog=example("workbench sessions restart report"))(restart)
     group.command("calls", epilog=example("workbench sessions calls report"))(calls)
+    group.command("files", epilog=example("workbench sessions files report", "workbench sessions files report data/"))(
+        files
+    )
     app.add_typer(group, name="sessions", help="See and end the sessions of your API key.")
 
 
@@ -83,6 +86,22 @@ def calls(session: SessionArgument, url: UrlOption = None, limit: LimitOption = 
     _table([("started", "helper", "target", "status", "ms"), *map(_call_row, found)])
 
 
+def files(
+    session: SessionArgument,
+    prefix: Annotated[str, typer.Argument(help="Beginning of the paths that are listed.")] = "",
+    url: UrlOption = None,
+) -> None:
+    """List the files of a session (/mnt/files): bytes, when they were changed, paths. Starts or wakes its sandbox."""
+    with connect(url) as client:
+        for each in client.files(session, prefix=prefix):
+            typer.echo(f"{each['size']:>12}  {_when(each['last_modified'])}  {_plain(each['mount_relative_path'])}")
+
+
+def _plain(text: object) -> str:
+    """What code made up must not write to the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
 def _table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -93,8 +112,7 @@ def _call_row(call: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         _when(call["started_at"]),
         str(call["helper"]),
-        # What code made up must not write to the terminal.
-        "".join(letter if letter.isprintable() else "?" for letter in str(call["target"]))[:_TARGET_CHARS],
+        _plain(call["target"])[:_TARGET_CHARS],
         str(call["status"]),
         f"{call['duration_ms']:.1f}",
     )

@@ -24,6 +24,10 @@ CONNECT_S: Final = 10.0
 """Seconds for which a look at connections waits for a server that is not there."""
 
 
+_NEAR_MAX: Final = 5
+_LOOKED_AT: Final = 30
+
+
 @dataclass(frozen=True, slots=True)
 class UseCase:
     """What somebody wants to do. `hints`: words of what they know already; `toolkits`: only those, when named."""
@@ -59,6 +63,11 @@ class Directory:
         """Whether there is a backend with meta tools of its own."""
         return self._backend is not None
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether any source of tools is configured."""
+        return self._backend is not None or bool(self._sources)
+
     def has_sandbox(self, session: Session) -> bool:
         """Whether the session runs code. Raises `HelperRefused`: its configuration cannot be read."""
         return self._policies.of(session).sandbox
@@ -72,18 +81,20 @@ class Directory:
         found += [of_host(name, host) for name, host in self._hosts.items() if _has_proxy(policy)]
         return {standing.toolkit: standing for standing in reversed(found) if refusal(policy, standing.toolkit) is None}
 
-    async def connect(self, session: Session, toolkits: Sequence[str], *, again: bool) -> dict[str, Standing]:
-        """Say how they stand after those that are not there were tried again, for CONNECT_S at most.
+    async def connect(
+        self, session: Session, toolkits: Sequence[str], *, again: bool = False, wait_s: float | None = None
+    ) -> dict[str, Standing]:
+        """Say how all stand after those of `toolkits` that are not there were tried again, once, for CONNECT_S at most.
 
-        `again`: try also when all are there.
+        `again`: try also when they are there. `wait_s`: try until they are, for so many seconds at most.
         """
-        standings = await self.standings(session)
-        asked = [standings[name] for name in toolkits if name in standings]
-        if again or not all(standing.active for standing in asked):
+        if again or await self._absent(session, toolkits):
             with suppress(TimeoutError):
-                async with asyncio.timeout(CONNECT_S), asyncio.TaskGroup() as group:
-                    for source in self._sources:
-                        group.create_task(_checked(source))
+                async with asyncio.timeout(CONNECT_S if wait_s is None else wait_s):
+                    await self._check()
+                    # A source answers when its next attempt has ended, so that this does not spin.
+                    while wait_s is not None and await self._absent(session, toolkits):
+                        await self._check()
         return await self.standings(session)
 
     def refusal(self, session: Session, toolkit: str) -> HelperRefused | None:
@@ -111,19 +122,32 @@ class Directory:
         policy = self._policies.of(session)
         known = {tool.slug: tool for tool in await self._tools()}
         found = {slug: known[slug] for slug in slugs if slug in known}
-        elsewhere = [slug for slug in slugs if slug not in known and not self._is_ours(slug)]
         trouble = None
-        if self._backend is not None and elsewhere:
-            try:
-                found.update((tool.slug, tool) for tool in await self._backend.find(elsewhere))
-            except UpstreamError as error:
-                trouble = error.message
+        try:
+            found.update(await self._elsewhere(slugs, known))
+        except UpstreamError as error:
+            trouble = error.message
         refused = {slug: why for slug, tool in found.items() if (why := _refused(policy, tool)) is not None}
         tools = {slug: found[slug] for slug in slugs if slug in found and slug not in refused}
-        usable = [slug for slug, tool in known.items() if _refused(policy, tool) is None]
         absent = [standing for standing in (await self.standings(session)).values() if not standing.active]
-        missing = {slug: refused.get(slug) or _unknown(slug, usable, absent) for slug in slugs if slug not in tools}
+        unknown = [slug for slug in slugs if slug not in tools and slug not in refused]
+        reasons = await self._why_not(policy, unknown, absent) if unknown else {}
+        missing = {slug: refused.get(slug) or reasons[slug] for slug in slugs if slug not in tools}
         return Found(tools, missing, trouble)
+
+    async def describe(self, slugs: Sequence[str]) -> dict[str, ToolInfo]:
+        """Describe tools by slug, in upper case, whatever sessions may use. Raises `UpstreamError`: of the backend."""
+        known = {tool.slug: tool for tool in await self._tools()}
+        found = {slug: known[slug] for slug in slugs if slug in known}
+        return found | await self._elsewhere(slugs, known)
+
+    async def listed(self, session: Session | None = None) -> list[ToolInfo]:
+        """List all tools but those of the backend; of a session those that it may use."""
+        tools = await self._tools()
+        if session is None:
+            return tools
+        policy = self._policies.of(session)
+        return [tool for tool in tools if _refused(policy, tool) is None]
 
     def may_run(self, session: Session, slug: str) -> bool:
         """Whether the session may run a tool of which only the slug is known."""
@@ -137,8 +161,38 @@ class Directory:
 
     # --- inside -------------------------------------------------------------------------------------------
 
+    async def _absent(self, session: Session, toolkits: Sequence[str]) -> bool:
+        """Whether one of these is not there, of those that are configured."""
+        asked = set(map(normal_toolkit, toolkits))
+        standings = (await self.standings(session)).values()
+        return any(not one.active and normal_toolkit(one.toolkit) in asked for one in standings)
+
+    async def _check(self) -> None:
+        """Try what is not there, once."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources:
+                group.create_task(_checked(source))
+
+    async def _elsewhere(self, slugs: Sequence[str], known: Mapping[str, ToolInfo]) -> dict[str, ToolInfo]:
+        """Ask the backend for those that nobody here has. Raises `UpstreamError`."""
+        asked = [slug for slug in slugs if slug not in known and not self._is_ours(slug)]
+        if self._backend is None or not asked:
+            return {}
+        return {tool.slug: tool for tool in await self._backend.find(asked)}
+
     def _is_ours(self, slug: str) -> bool:
         return slug.startswith(META_PREFIX) or any(source.claims(slug) for source in self._sources)
+
+    async def _why_not(self, policy: Policy, slugs: Sequence[str], absent: Sequence[Standing]) -> dict[str, str]:
+        """Say of each that it is not there, and of the first few what is near them."""
+        index = await self._renewed()
+
+        def like(slug: str) -> list[str]:
+            hits = index.search(slug, lambda entry: _may_use(policy, entry), limit=_LOOKED_AT)
+            return near(slug, [hit.entry.tool.slug for hit in hits if hit.entry.tool is not None])
+
+        nearest = await asyncio.to_thread(lambda: {slug: like(slug) for slug in slugs[:_NEAR_MAX]})
+        return {slug: _unknown(slug, nearest.get(slug, []), absent) for slug in slugs}
 
     async def _renewed(self) -> ToolIndex:
         """Give an index of the tools as they are now; made anew only when one of them is another one."""
@@ -209,9 +263,8 @@ def _refused(policy: Policy, tool: ToolInfo) -> str | None:
     return None
 
 
-def _unknown(slug: str, known: Sequence[str], absent: Sequence[Standing]) -> str:
+def _unknown(slug: str, like: Sequence[str], absent: Sequence[Standing]) -> str:
     for standing in absent:
         if slug.startswith(f"{normal_toolkit(standing.toolkit).upper()}_"):
             return f"{slug} is not known now. {standing.words}"
-    like = near(slug, known)
     return f"There is no tool {slug}." + (f" Near it: {', '.join(like)}." if like else "")

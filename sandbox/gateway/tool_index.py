@@ -8,9 +8,10 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import log
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sandbox.gateway.tool_words import ACTIONS, KIN, LOOKING, slugs_in, terms_of, words_of
 from sandbox.upstreams.base import ToolInfo
@@ -30,7 +31,11 @@ _BEGINNING_MIN: Final = 4
 """Characters that the beginning of a word has at the least: shorter ones begin everything."""
 
 _OTHER_ACTION: Final = 0.5
-_HELP: Final = 0.25
+_HINT: Final = 0.25
+_LOOKING: Final = 0.08
+_KEPT_ROWS: Final = 100_000
+"""Rows that are kept of words that were looked for: the common ones come first, and cost the most."""
+
 _DESCRIPTION_WORDS: Final = 300
 _PARAMETER_WORDS: Final = 200
 _ENOUGH: Final = 0.45
@@ -66,6 +71,8 @@ class Hit:
         return self.share >= _ENOUGH or (self.named and self.share >= _SOME)
 
 
+_Weighed: TypeAlias = tuple[float, dict[int, tuple[float, float]]]
+
 Allowed = Callable[[Entry], bool]
 
 
@@ -74,8 +81,11 @@ class ToolIndex:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
+        self._names = [entry.toolkit if entry.tool is None else entry.tool.slug for entry in entries]
         self._by_slug = {entry.tool.slug: entry for entry in entries if entry.tool is not None}
         self._lock = Lock()
+        self._kept: dict[str, _Weighed] = {}
+        self._room = _KEPT_ROWS
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         # At the end of this object no search is under way, and there may be one at any other moment.
         weakref.finalize(self, self._database.close)
@@ -105,29 +115,35 @@ class ToolIndex:
                 for row, (score, share) in found.items():
                     scores[row] = scores.get(row, 0.0) + weight * score
                     shares[row] = shares.get(row, 0.0) + weight * share
-            for term in _helping(terms, hints):
+            for term, weight in _helping(terms, hints):
                 for row, (score, _) in self._weigh(term)[1].items():
                     if row in scores:
-                        scores[row] += _HELP * score
+                        scores[row] += weight * score
+        ranked = sorted(scores, key=lambda row: (-scores[row] * shares[row], self._names[row]))
         hits = (
-            Hit(self._entries[row], score * shares[row] / asked, shares[row] / asked, row in named)
-            for row, score in scores.items()
+            Hit(self._entries[row], scores[row] * shares[row] / asked, shares[row] / asked, row in named)
+            for row in ranked
         )
-        ranked = sorted(hits, key=_order)
-        return list(_first(limit, (*self._named(use_case), *ranked), allowed))
+        return list(_first(limit, chain(self._named(use_case), hits), allowed))
 
-    def _weigh(self, term: str) -> tuple[float, dict[int, tuple[float, float]]]:
+    def _weigh(self, term: str) -> _Weighed:
         """Give what a term is worth where it is found whole, and by row its score and the worth that is there."""
+        kept = self._kept.get(term)
+        if kept is not None:
+            return kept
         exact = self._rows(_quoted(term))
         whole = self._idf(len(exact))
         best = {row: (score, whole) for row, score in exact.items()}
-        loose = [(f"{_quoted(kin)}", _KIN) for kin in KIN.get(term, ())]
+        loose = [(_quoted(kin), _KIN) for kin in KIN.get(term, ())]
         if len(term) >= _BEGINNING_MIN:
             loose.append((f"{_quoted(term)} *", _BEGINNING))
         for query, weight in loose:
             for row, score in self._rows(query).items():
                 if row not in best or weight * score > best[row][0]:
                     best[row] = (weight * score, best[row][1] if row in best else weight * whole)
+        self._room -= len(best) + 1
+        if self._room > 0:
+            self._kept[term] = whole, best
         return whole, best
 
     def _rows(self, query: str) -> dict[int, float]:
@@ -159,11 +175,11 @@ def _weighted(terms: Sequence[str]) -> Iterator[tuple[str, float]]:
         yield term, _OTHER_ACTION if term in actions[1:] else 1.0
 
 
-def _helping(terms: Sequence[str], hints: str) -> Iterator[str]:
+def _helping(terms: Sequence[str], hints: str) -> Iterator[tuple[str, float]]:
     if ACTIONS.isdisjoint(terms):
-        yield from LOOKING
+        yield from ((term, _LOOKING) for term in LOOKING)
     if hints:
-        yield from terms_of(hints)
+        yield from ((term, _HINT) for term in terms_of(hints))
 
 
 def _columns(entry: Entry) -> tuple[str, str, str, str]:
@@ -198,10 +214,6 @@ def _joined(text: str) -> str:
 def _quoted(term: str) -> str:
     """Give a word as FTS5 takes it: as a string, whatever is in it."""
     return '"' + term.replace('"', '""') + '"'
-
-
-def _order(hit: Hit) -> tuple[float, str]:
-    return -hit.score, hit.entry.tool.slug if hit.entry.tool is not None else hit.entry.toolkit
 
 
 def _first(limit: int, hits: Iterable[Hit], allowed: Allowed) -> Iterator[Hit]:

@@ -9,8 +9,9 @@ TERMS_MAX: Final = 24
 
 _RUN: Final = re.compile(r"[^\W_]+")
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SLUG: Final = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)+")
+_SLUG: Final = re.compile(r"[A-Za-z0-9_-]{3,200}")
 _TEXT_MAX: Final = 20_000
+_WORD_MAX: Final = 60
 
 _SAYS_NOTHING: Final = """
     a about all also am an and any are as at be been but by can could do does for from had has have he her him his how i
@@ -67,7 +68,7 @@ LOOKING: Final = ("list", "get")
 
 def words_of(text: str) -> list[str]:
     """Give the words of a text in order, in lower case: `getCommit_log2` is `get commit log2`."""
-    return [word.lower() for run in _RUN.findall(text[:_TEXT_MAX]) for word in _HUMP.split(run)]
+    return [word.lower()[:_WORD_MAX] for run in _RUN.findall(text[:_TEXT_MAX]) for word in _HUMP.split(run)]
 
 
 def terms_of(use_case: str) -> list[str]:
@@ -79,4 +80,6 @@ def terms_of(use_case: str) -> list[str]:
 
 def slugs_in(text: str) -> Iterable[str]:
     """Give what could be a tool's slug, in upper case."""
-    return (found.upper().replace("-", "_") for found in _SLUG.findall(text[:_TEXT_MAX]))
+    return (
+        found.upper().replace("-", "_") for found in _SLUG.findall(text[:_TEXT_MAX]) if "_" in found or "-" in found
+    )

@@ -132,18 +132,28 @@ class RestartKernel(_Message, frozen=True, tag="restart_kernel"):
 
 
 class ReadFile(_Message, frozen=True, tag="read_file"):
-    """Send a file's bytes as chunks. `path` is absolute; `length` None reads to the end."""
+    """Send a file's bytes as chunks. `path` is absolute; `length` None reads to the end.
+
+    `inside`: a folder that the file has to be in once links are followed, else fault `outside`. `file_id`: the file
+    that is meant, as `FileInfo` named it, else fault `changed`: another one took its place; 0: whichever is there.
+    """
 
     path: str
     offset: int = 0
     length: int | None = None
+    inside: str | None = None
+    file_id: int = 0
 
 
 class WriteFile(_Message, frozen=True, tag="write_file"):
-    """Write the chunks that follow to a file, parents made; whole or not at all unless `append`."""
+    """Write the chunks that follow to a file, parents made; whole or not at all unless `append`.
+
+    `inside`: as of `ReadFile`, for the folder that the file is put in.
+    """
 
     path: str
     append: bool = False
+    inside: str | None = None
 
 
 class ListFiles(_Message, frozen=True, tag="list_files"):
@@ -156,9 +166,13 @@ class ListFiles(_Message, frozen=True, tag="list_files"):
 
 
 class DeleteFile(_Message, frozen=True, tag="delete_file"):
-    """Delete one file, or a folder with all that is in it. Ends with fault `not_found` if there is none."""
+    """Delete one file, or a folder with all that is in it. Ends with fault `not_found` if there is none.
+
+    `inside`: as of `WriteFile`.
+    """
 
     path: str
+    inside: str | None = None
 
 
 Method: TypeAlias = (
@@ -237,11 +251,15 @@ class Status(_Message, frozen=True, tag="status"):
 
 
 class FileInfo(_Message, frozen=True, tag="file_info"):
-    """A file: path (absolute, or relative to the listed folder), bytes, modification time (epoch seconds)."""
+    """A file: path (absolute, or relative to the listed folder), bytes, modification time (epoch seconds).
+
+    `file_id`: another for the file that takes its place; 0: not said.
+    """
 
     path: str
     size: int
     modified: float
+    file_id: int = 0
 
 
 class FileList(_Message, frozen=True, tag="file_list"):

@@ -33,6 +33,7 @@ class _Machine:
 
     cgroup_v2: bool
     memory_bytes: int
+    cpus: int
 
 
 @dataclass(slots=True)
@@ -169,8 +170,9 @@ class DockerRuntime:
     async def resize(self, sandbox_id: str, size: Size) -> bool:
         """Change the limits of its control group; see `Runtime.resize`."""
         container = (await self._must_exist(sandbox_id)).container
+        cpus = (await self._describe()).cpus
         await self._engine.call(
-            lambda client: docker_rest.resize(client, container, size), what=f"resize sandbox {sandbox_id}"
+            lambda client: docker_rest.resize(client, container, size, cpus), what=f"resize sandbox {sandbox_id}"
         )
         return True
 
@@ -206,7 +208,8 @@ class DockerRuntime:
     # --- create -----------------------------------------------------------------------------------
 
     async def _make(self, spec: SandboxSpec) -> None:
-        body = docker_spec.create_body(spec, image=self.image, cgroup_v2=(await self._describe()).cgroup_v2)
+        machine = await self._describe()
+        body = docker_spec.create_body(spec, image=self.image, cgroup_v2=machine.cgroup_v2, cpus_max=machine.cpus)
         name = docker_spec.container_name(spec)
         try:
             made = await self._engine.call(
@@ -238,7 +241,9 @@ class DockerRuntime:
     async def _describe(self) -> _Machine:
         if self._machine is None:
             info = await self._engine.call(lambda client: client.info(), what="describe itself")
-            self._machine = _Machine(str(info.get("CgroupVersion", "")) == "2", int(info["MemTotal"]))
+            self._machine = _Machine(
+                str(info.get("CgroupVersion", "")) == "2", int(info["MemTotal"]), int(info["NCPU"])
+            )
         return self._machine
 
     # --- calls to the engine -----------------------------------------------------------------------

@@ -34,11 +34,11 @@ def resume(client: docker.APIClient, container: str) -> None:
         _accept(client, container, error, Condition.RUNNING)
 
 
-def resize(client: docker.APIClient, container: str, size: Size) -> None:
-    """Give a container the limits of a size."""
+def resize(client: docker.APIClient, container: str, size: Size, cpus_max: float) -> None:
+    """Give a container the limits of a size, as far as the machine has so many CPUs."""
     # The client's own call knows no NanoCpus, and the engine takes nothing else for a container that has them.
     url = client._url("/containers/{0}/update", container)  # noqa: SLF001
-    response = client._post_json(url, data=docker_spec.limits(size))  # noqa: SLF001
+    response = client._post_json(url, data=docker_spec.limits(size, cpus_max))  # noqa: SLF001
     client._result(response, json=True)  # noqa: SLF001
 
 

@@ -194,10 +194,11 @@ def labels(spec: SandboxSpec, *, image: str) -> dict[str, str]:
     }
 
 
-def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool) -> dict[str, Any]:
+def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool, cpus_max: float | None = None) -> dict[str, Any]:
     """Build the body of POST /containers/create.
 
     `cgroup_v2`: whether the engine's host has it; only there a private cgroup namespace is certain to work.
+    `cpus_max`: as `limits` has it.
     """
     body: dict[str, Any] = {
         "Image": image,
@@ -208,7 +209,7 @@ def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool) -> dict[str, 
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": {
-            **limits(spec.size),
+            **limits(spec.size, cpus_max),
             # Not read-only: users install packages. What is not theirs is protected by its owner, root.
             "ReadonlyRootfs": False,
         },
@@ -220,12 +221,16 @@ def create_body(spec: SandboxSpec, *, image: str, cgroup_v2: bool) -> dict[str, 
     return body
 
 
-def limits(size: Size) -> dict[str, int]:
-    """Give the fields of "create" and of "update" that are a sandbox's size."""
+def limits(size: Size, cpus_max: float | None = None) -> dict[str, int]:
+    """Give the fields of "create" and of "update" that are a sandbox's size.
+
+    `cpus_max`: how many the machine has, for engines refuse more.
+    """
+    cpus = size.cpus if cpus_max is None else min(size.cpus, cpus_max)
     return {
         "Memory": size.memory_bytes,
         "MemorySwap": size.memory_bytes,
-        "NanoCpus": round(size.cpus * 1e9),
+        "NanoCpus": round(cpus * 1e9),
         "PidsLimit": size.pids,
     }
 

@@ -9,6 +9,9 @@ debts       removals that the engine owes us
 claims      which sandbox is whose, noted in the store
 takeover    what becomes of the sandboxes that an earlier controller left
 pool        booted sandboxes that belong to no session yet
+admission   bounds on sandboxes, and the fair queue of who waits for room
+giving_way  which unused sandbox gives way to who waits; pure
+making_room stops these
 execution   one run of code or of a command, and its live output
 manager     puts these together; the only thing that the layers above call
 """

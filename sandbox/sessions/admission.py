@@ -3,15 +3,17 @@
 A sandbox counts, with all of its memory, from before its start until it is removed or stopped; a paused one counts
 in full, because it still has its memory. A stopped one has none and does not count: to be woken is a start like any
 other, which passes the bounds and may have to wait. So running and paused sandboxes never add up to more than there
-is, and sessions that only have files keep nobody out.
+is, and sessions that only have files keep nobody out. Who waits is made room for when there are sandboxes that nobody
+uses: see `making_room`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandbox.errors import Overloaded
 from sandbox.sessions.fair_queue import FairQueue
+from sandbox.sessions.giving_way import Held, Wait
 from sandbox.sessions.memory import MemoryBound, in_mib
 
 
@@ -39,6 +41,7 @@ class _Hit:
 @dataclass(slots=True, eq=False)
 class _Waiter:
     sandbox_id: str
+    owner: str
     memory_bytes: int
     granted: asyncio.Future[None]
 
@@ -46,15 +49,15 @@ class _Waiter:
 class Admission:
     """Gives room for sandboxes, by id. Who finds none waits: first come first served per owner, owners by turns.
 
-    `memory`: the bound on what their memory limits add up to. `give_up` is called when somebody waits for room: it may
-    begin to remove a sandbox that nobody uses.
+    `memory`: the bound on what their memory limits add up to. `make_room` is called when somebody waits for room: it
+    may begin to stop sandboxes that nobody uses.
     """
 
-    def __init__(self, bounds: Bounds, memory: MemoryBound, give_up: Callable[[], None]) -> None:
+    def __init__(self, bounds: Bounds, memory: MemoryBound, make_room: Callable[[], None]) -> None:
         self._bounds = bounds
         self._memory = memory
-        self._give_up = give_up
-        self._held: dict[str, int] = {}
+        self._make_room = make_room
+        self._held: dict[str, Held] = {}
         self._starting: set[str] = set()
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._eased = asyncio.Event()
@@ -75,6 +78,20 @@ class Admission:
         """How many sandboxes have room, those that start among them."""
         return len(self._held)
 
+    @property
+    def sandboxes(self) -> Mapping[str, Held]:
+        """The room of each sandbox that has some."""
+        return self._held
+
+    def waits(self) -> list[Wait]:
+        """Give those who wait, in their turn."""
+        waiters = (waiter for waiter in self._queue.in_turn() if not waiter.granted.done())
+        return [Wait(waiter.owner, waiter.memory_bytes) for waiter in waiters]
+
+    def fits(self, sandboxes: int, held_bytes: int, memory_bytes: int) -> bool:
+        """Whether beside so many sandboxes, with limits that add up to so much, there is room for one more."""
+        return sandboxes < self._bounds.sandboxes and self._memory.has_room(held_bytes, memory_bytes)
+
     def holds(self, sandbox_id: str) -> bool:
         """Whether a sandbox has room."""
         return sandbox_id in self._held
@@ -90,14 +107,14 @@ class Admission:
         await self._memory.learn()
         self._memory.check(memory_bytes)
         if not self._queue and self._fits(memory_bytes):
-            self._hold(sandbox_id, memory_bytes)
+            self._hold(sandbox_id, memory_bytes, owner)
             return
         if self.waiting >= self._bounds.queue:
             raise self._refusal(
                 f"{self.waiting} requests wait for one already, and `admission_queue` is {self._bounds.queue}",
                 memory_bytes,
             )
-        waiter = _Waiter(sandbox_id, memory_bytes, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(sandbox_id, owner, memory_bytes, asyncio.get_running_loop().create_future())
         self._queue.put(owner, waiter)
         self.look()
         admitted = False
@@ -124,11 +141,17 @@ class Admission:
         while self._queue or self._starting or not self._fits(memory_bytes):
             self._eased.clear()
             await self._eased.wait()
-        self._hold(sandbox_id, memory_bytes)
+        self._hold(sandbox_id, memory_bytes, None)
 
-    def note(self, sandbox_id: str, memory_bytes: int) -> None:
-        """Count a sandbox that is there already, whatever the bounds say."""
-        self._held[sandbox_id] = memory_bytes
+    def note(self, sandbox_id: str, memory_bytes: int, owner: str | None = None) -> None:
+        """Count a sandbox that is there already, whatever the bounds say. `owner`: whose it is from now on."""
+        before = self._held.get(sandbox_id)
+        self._held[sandbox_id] = Held(owner or (before.owner if before is not None else None), memory_bytes)
+
+    def own(self, sandbox_id: str, owner: str) -> None:
+        """Say whose a sandbox is that has room: nobody's until now."""
+        if (held := self._held.get(sandbox_id)) is not None:
+            self.note(sandbox_id, held.memory_bytes, owner)
 
     async def grow(self, sandbox_id: str, memory_bytes: int) -> None:
         """Count a sandbox that has room with a higher memory limit, unless others wait for room.
@@ -138,7 +161,8 @@ class Admission:
             EngineUnavailable: as `enter`.
         """
         await self._memory.learn()
-        others = self._held_bytes - self._held.get(sandbox_id, 0)
+        before = self._held.get(sandbox_id)
+        others = self._held_bytes - (before.memory_bytes if before is not None else 0)
         if self._queue or not self._memory.has_room(others, memory_bytes):
             self.refused += 1
             raise Overloaded(
@@ -175,11 +199,11 @@ class Admission:
             if not waiter.granted.done() and not self._fits(waiter.memory_bytes):
                 # The first one is not passed by smaller ones: it would wait for ever.
                 if not self._has_room(waiter.memory_bytes):
-                    self._give_up()
+                    self._make_room()
                 return
             self._queue.take(owner)
             if not waiter.granted.done():
-                self._hold(waiter.sandbox_id, waiter.memory_bytes)
+                self._hold(waiter.sandbox_id, waiter.memory_bytes, owner)
                 waiter.granted.set_result(None)
         self._eased.set()
 
@@ -187,11 +211,11 @@ class Admission:
         return len(self._starting) < self._bounds.starts and self._has_room(memory_bytes)
 
     def _has_room(self, memory_bytes: int) -> bool:
-        return len(self._held) < self._bounds.sandboxes and self._memory.has_room(self._held_bytes, memory_bytes)
+        return self.fits(len(self._held), self._held_bytes, memory_bytes)
 
     @property
     def _held_bytes(self) -> int:
-        return sum(self._held.values())
+        return sum(held.memory_bytes for held in self._held.values())
 
     def _hit(self, memory_bytes: int) -> _Hit | None:
         """Say which bound is in the way of one more sandbox; None when only others are, who wait before it."""
@@ -206,8 +230,8 @@ class Admission:
             return _Hit("starts_at_once", f"`starts_at_once` is {bounds.starts}, and {starting} start now")
         return None
 
-    def _hold(self, sandbox_id: str, memory_bytes: int) -> None:
-        self._held[sandbox_id] = memory_bytes
+    def _hold(self, sandbox_id: str, memory_bytes: int, owner: str | None) -> None:
+        self._held[sandbox_id] = Held(owner, memory_bytes)
         self._starting.add(sandbox_id)
 
     def _refusal(self, why: str, memory_bytes: int) -> Overloaded:

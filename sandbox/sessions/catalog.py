@@ -74,6 +74,15 @@ class Catalog:
             raise not_found(session_id)
         return known
 
+    async def linked(self, session_id: str) -> Session:
+        """Give a session by its id alone, for those who came by a link signed for it. Raises as `resolve`."""
+        known = self._by_id.get(session_id)
+        if known is None and ids.is_session_id(session_id):
+            known = await self._look(("", session_id), lambda: self._store.linked(session_id))
+        if known is None or session_id in self._deleted:
+            raise not_found(session_id)
+        return known
+
     async def _get_by_name(self, owner: str, label: str) -> Session:
         name = name_of(label, None)
         known = self._by_id.get(self._by_name.get((owner, name), ""))

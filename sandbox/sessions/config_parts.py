@@ -47,7 +47,7 @@ class WorkbenchConfig(Part, frozen=True):
     enable: bool = True
     enable_proxy_execution: bool | None = None
     enable_tool_execution: bool | None = None
-    auto_offload_threshold: float | None = None
+    auto_offload_threshold: int | float | None = None
     sandbox_size: SizeName = "standard"
 
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,6 +50,11 @@ class FairQueue(Generic[T]):
         self._length -= 1
         if not queue:
             del self._queues[owner]
+
+    def in_turn(self) -> list[T]:
+        """All that is in it, as it will be taken."""
+        rounds = zip_longest(*([(thing,) for thing in queue] for queue in self._queues.values()), fillvalue=())
+        return [thing for one_round in rounds for turn in one_round for thing in turn]
 
     def things(self) -> list[T]:
         """All that is in it, in no order that means anything."""

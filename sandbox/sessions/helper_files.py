@@ -1,6 +1,6 @@
 """The files of one live sandbox, as the gateway reads and writes them."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
 from sandbox.errors import CallFault, PipeClosed, PipeError, SandboxGone
 from sandbox.limits import CHUNK_BYTES, FILES_DIR
@@ -16,7 +16,7 @@ from sandbox.pipe.messages import (
     Status,
     WriteFile,
 )
-from sandbox.pipe.peer import Peer
+from sandbox.pipe.peer import Peer, expect
 from sandbox.sessions.helper_port import JsonPieces
 from sandbox.sessions.line import Line
 
@@ -42,14 +42,26 @@ class LineFiles:
             self._folder = files if files.startswith("/") and len(files) <= _PATH_MAX else FILES_DIR
         return self._folder
 
+    async def stat(self, path: str, *, inside: str | None = None) -> FileInfo:
+        """Say how large and how old a file is; see `SandboxFiles.stat`."""
+        return expect(await self._ask(ReadFile(path, length=0, inside=inside)), FileInfo)
+
     async def read(
-        self, path: str, *, timeout_s: float, offset: int = 0, most: int | None = None
-    ) -> AsyncIterator[bytes]:
+        self,
+        path: str,
+        *,
+        timeout_s: float,
+        offset: int = 0,
+        most: int | None = None,
+        inside: str | None = None,
+        file_id: int = 0,
+    ) -> AsyncGenerator[bytes, None]:
         """Give a file's bytes from `offset` on as they come, at most `most`; see `SandboxFiles.read`."""
+        body = ReadFile(path, offset, most, inside, file_id)
         begun = False
         while True:
             try:
-                async for piece in self._line.peer.read_file(ReadFile(path, offset, most), timeout_s=timeout_s):
+                async for piece in self._line.peer.read_file(body, timeout_s=timeout_s):
                     begun = True
                     yield piece
             except PipeClosed as error:
@@ -66,7 +78,9 @@ class LineFiles:
         said = await self._ask(ListFiles(path, prefix, after, limit))
         return said if isinstance(said, FileList) else FileList(())
 
-    async def write(self, path: str, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
+    async def write(
+        self, path: str, data: AsyncIterable[bytes], *, timeout_s: float, inside: str | None = None
+    ) -> FileInfo:
         """Write a file, whole or not at all; see `SandboxFiles.write`."""
         begun = False
 
@@ -78,7 +92,7 @@ class LineFiles:
 
         while True:
             try:
-                return await self._line.peer.write_file(WriteFile(path), noted(), timeout_s=timeout_s)
+                return await self._line.peer.write_file(WriteFile(path, inside=inside), noted(), timeout_s=timeout_s)
             except PipeClosed as error:
                 if begun:
                     raise CallFault(CUT, f"the stream to the sandbox was cut while {path} was written") from error
@@ -97,14 +111,15 @@ class LineFiles:
         except PipeError as error:
             raise SandboxGone(f"the sandbox is gone: {error.message}") from error
 
-    async def delete(self, path: str) -> None:
-        """Remove a file; what is not there is no error. See `SandboxFiles.delete`."""
-
+    async def delete(self, path: str, *, inside: str | None = None) -> bool:
+        """Remove a file or a folder; see `SandboxFiles.delete`."""
         try:
-            await self._ask(DeleteFile(path))
+            await self._ask(DeleteFile(path, inside))
         except CallFault as fault:
             if fault.fault != "not_found":
                 raise
+            return False
+        return True
 
     async def _ask(self, body: Method) -> Result:
         async def ask(peer: Peer, left_s: float) -> Result:

@@ -1,6 +1,6 @@
 """What sessions need from the gateway: somebody who answers the helper calls that come out of a session's sandbox."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -15,22 +15,42 @@ JsonPieces: TypeAlias = tuple[bytes | memoryview, ...]
 
 
 class SandboxFiles(Protocol):
-    """The files of the sandbox that a call came from. Paths are absolute there. Raises `SandboxGone`, `CallFault`."""
+    """The files of one sandbox. Paths are absolute there. Raises `SandboxGone`, `CallFault`.
+
+    `inside`: a folder that links must not lead out of, else `CallFault` `outside`.
+    """
 
     async def folder(self) -> str:
         """Give the folder of the session's files."""
 
-    def read(self, path: str, *, timeout_s: float, offset: int = 0, most: int | None = None) -> AsyncIterator[bytes]:
-        """Give a file's bytes from `offset` on as they come, at most `most`; `CallFault` `not_found`: there is none."""
+    async def stat(self, path: str, *, inside: str | None = None) -> FileInfo:
+        """Say how large a file is, and how old; `CallFault` `not_found`: there is none, `not_a_file`: a folder."""
+
+    def read(
+        self,
+        path: str,
+        *,
+        timeout_s: float,
+        offset: int = 0,
+        most: int | None = None,
+        inside: str | None = None,
+        file_id: int = 0,
+    ) -> AsyncGenerator[bytes, None]:
+        """Give a file's bytes from `offset` on as they come, at most `most`.
+
+        `CallFault` `not_found`: there is none; `changed`: it is another than the one that `stat` gave this id.
+        """
 
     async def list(self, path: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> FileList:
         """Give a page of the regular files below a folder: those with `prefix` after `after`, by relative path."""
 
-    async def write(self, path: str, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
+    async def write(
+        self, path: str, data: AsyncIterable[bytes], *, timeout_s: float, inside: str | None = None
+    ) -> FileInfo:
         """Write a file, whole or not at all; folders are made."""
 
-    async def delete(self, path: str) -> None:
-        """Remove a file; what is not there is no error."""
+    async def delete(self, path: str, *, inside: str | None = None) -> bool:
+        """Remove a file, or a folder with all that is in it. Whether there was one."""
 
 
 class Progressing(Protocol):

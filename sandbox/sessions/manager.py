@@ -235,6 +235,10 @@ class SessionManager:
         """Give a session by its id or its label; never creates one. Raises as `resolve`."""
         return await self._catalog.get(owner, session_id)
 
+    async def linked(self, session_id: str) -> Session:
+        """Give the session that a link was signed for, whoever owns it. Raises as `resolve`."""
+        return await self._catalog.linked(session_id)
+
     async def delete(self, owner: str, session_id: str) -> None:
         """Delete a session: what runs ends, its sandbox is removed, its name is free.
 
@@ -274,7 +278,7 @@ class SessionManager:
             EngineUnavailable: it may be in a sandbox of an earlier controller, and the engine does not answer.
         """
         found = await self._executions.find(owner, execution_id)
-        if found is None:
+        if found is None and ids.is_execution_id(execution_id):
             await self._takeover.ensure()
             found = self._executions.recent(owner, execution_id)
         if found is None:

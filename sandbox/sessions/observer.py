@@ -21,7 +21,7 @@ class Observer(Protocol):
         """A sandbox that belonged to a session disappeared."""
 
     def sandbox_rested(self, rest: str, seconds: float) -> None:
-        """A session's idle sandbox was `paused` or `stopped`, which took so long."""
+        """A session's idle sandbox was `paused`, `stopped` or `stopped_early`, to make room, which took so long."""
 
     def sandbox_expired(self) -> None:
         """A session's sandbox is removed because it was idle for too long."""

@@ -14,6 +14,7 @@ from sandbox.sessions import state as machine
 from sandbox.sessions import transitions, words
 from sandbox.sessions.background import Background
 from sandbox.sessions.debts import Owe
+from sandbox.sessions.giving_way import ASKED_S, Unused, may_give_way
 from sandbox.sessions.observer import Observer
 from sandbox.sessions.reaper import Clock, IdleRules, Reaper, Stage
 from sandbox.sessions.rest import Rests
@@ -86,7 +87,7 @@ class Place:
         self._reaper = Reaper(rules, clock, self._idle_for_long)
         self._turn: asyncio.Task[None] | None = None
         self._untold: str | None = None
-        self._ended: str | None = None
+        self._stopped: str | None = None
         self._state: machine.State = machine.Absent(lost)
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._waiters: list[asyncio.Future[Given]] = []
@@ -189,6 +190,25 @@ class Place:
         while pending := {*self._removals, *({self._start} if self._start is not None else ())}:
             await asyncio.wait(pending)
 
+    def unused(self) -> Unused | None:
+        """Give the sandbox if it may be stopped now to make room for others."""
+        state, reaper = self._state, self._reaper
+        if not isinstance(state, machine.Live | machine.Paused) or not reaper.idle:
+            return None
+        one = Unused(state.sandbox_id, self.session_id, reaper.idle_s, isinstance(state, machine.Paused))
+        return one if may_give_way(reaper.rules, one) else None
+
+    async def give_way(self) -> None:
+        """Stop the sandbox before its time if it still may be; comes back when that is over."""
+        if (unused := self.unused()) is None:
+            return
+        if (live := self.live) is not None:
+            await self._rest_unless_busy(live, Stage.STOPPED, early=True)
+        else:
+            self._to(Stage.STOPPED, unused.sandbox_id, early=True)
+        if isinstance(self._state, machine.Settling) and self._turn is not None:
+            await asyncio.wait({self._turn})
+
     def _feed(self, event: machine.Event) -> None:
         self._state, instructions = transitions.step(self._state, event)
         self._reaper.at(_STAGES.get(type(self._state)))
@@ -242,7 +262,7 @@ class Place:
             self._observer.sandbox_gone()
             if (failure := sandbox.peer.failure) is not None:
                 self._observer.fault("pipe", failure.slug)
-        self._ended = cause if sandbox.ended else None
+        self._stopped = words.ended(cause) if sandbox.ended else None
         self._feed(machine.Gone(sandbox_id, cause, sandbox.ended))
 
     def _start_done(self, task: asyncio.Task[None]) -> None:
@@ -250,8 +270,8 @@ class Place:
             self._start = None
 
     def _serve(self, serve: machine.Serve) -> None:
-        told = words.lost_before(serve, self._ended) or self._untold
-        self._ended = None
+        told = words.lost_before(serve, self._stopped) or self._untold
+        self._stopped = None
         given = Given(self._sandboxes[serve.sandbox_id], told)
         waiters, self._waiters = self._waiters, []
         waiting = [waiter for waiter in waiters if not waiter.done()]
@@ -275,26 +295,30 @@ class Place:
         elif isinstance(self._state, machine.Paused | machine.Stopped):
             self._to(stage, self._state.sandbox_id)
 
-    async def _rest_unless_busy(self, sandbox: LiveSandbox, stage: Stage) -> None:
+    async def _rest_unless_busy(self, sandbox: LiveSandbox, stage: Stage, *, early: bool = False) -> None:
+        since = self._reaper.idle_since
         try:
-            with self.used(counts=False):
-                busy = self._reaper.rules.background_jobs_keep_awake and await sandbox.has_jobs()
+            async with asyncio.timeout(ASKED_S if early else None):
+                with self.used(counts=False):
+                    busy = self._reaper.rules.background_jobs_keep_awake and await sandbox.has_jobs()
             if busy:
                 self._on_use()
-        except WorkbenchError as error:
-            log.warning("whether a sandbox is busy is not known", sandbox=sandbox.sandbox_id, error=error.message)
+        except (WorkbenchError, TimeoutError) as error:
+            why = str(error) or "no answer"
+            log.warning("whether a sandbox is busy is not known", sandbox=sandbox.sandbox_id, error=why)
             busy = True
-        if self._reaper.idle and self.live is sandbox:
+        if self._reaper.idle and self._reaper.idle_since == since and self.live is sandbox:
             if busy or not sandbox.connected:
                 self._reaper.stay()
             else:
-                self._to(stage, sandbox.sandbox_id)
+                self._to(stage, sandbox.sandbox_id, early=early)
 
-    def _to(self, stage: Stage, sandbox_id: str) -> None:
+    def _to(self, stage: Stage, sandbox_id: str, *, early: bool = False) -> None:
         match stage:
             case Stage.PAUSED:
                 self._feed(machine.RestAsked(sandbox_id, machine.Rest.PAUSED))
             case Stage.STOPPED:
+                self._stopped = words.STOPPED_EARLY if early else None
                 self._feed(machine.RestAsked(sandbox_id, machine.Rest.STOPPED))
             case Stage.REMOVED:
                 self._observer.sandbox_expired()
@@ -317,7 +341,7 @@ class Place:
     async def _run_rest(self, sandbox: LiveSandbox, rest: machine.Rest) -> None:
         structlog.contextvars.bind_contextvars(session=self.session_id)
         try:
-            await self._rests.put_to_rest(sandbox, rest)
+            await self._rests.put_to_rest(sandbox, rest, early=self._stopped == words.STOPPED_EARLY)
         except RuntimeFault as error:
             log.warning("a sandbox could not be put to rest", sandbox=sandbox.sandbox_id, error=error.message)
         finally:
@@ -350,7 +374,7 @@ class Place:
         if isinstance(self._state, machine.Closed):
             sandbox.retire(self._state.why.message)
         elif isinstance(self._state, machine.Removing) and self._state.known:
-            sandbox.when_gone(_known)
+            sandbox.when_gone(lambda _cause: None)  # removed on purpose, it is no surprise
             sandbox.retire(self._state.lost)
         self._on_removal(sandbox.sandbox_id)
         task = self._background.spawn(self._run_removal(sandbox), f"removal of {sandbox.sandbox_id}")
@@ -372,7 +396,3 @@ class Place:
         finally:
             del self._sandboxes[sandbox.sandbox_id]
             self._feed(machine.Removed(sandbox.sandbox_id, cause))
-
-
-def _known(_cause: str) -> None:
-    """A sandbox that is removed on purpose is no surprise."""

@@ -16,6 +16,7 @@ from sandbox.sessions.background import Background
 from sandbox.sessions.catalog import Catalog
 from sandbox.sessions.claims import Claims
 from sandbox.sessions.debts import Owe
+from sandbox.sessions.giving_way import Unused
 from sandbox.sessions.helper_desk import HelperDesk
 from sandbox.sessions.observer import Observer
 from sandbox.sessions.options import SessionLimits
@@ -74,6 +75,12 @@ class Places:
         self._helpers = helpers
         self._places: dict[str, Place] = {}
         self._sessions: dict[str, Session] = {}
+        supply.may_stop(self)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of idle sandboxes."""
+        return self._timers or asyncio.get_running_loop()
 
     @property
     def states(self) -> Counter[str]:
@@ -110,7 +117,8 @@ class Places:
         if not found.stopped:
             # The label says how it was made; it may have been resized since.
             sizes = sandbox.spec.size, SIZES.get(session.sandbox_size, sandbox.spec.size)
-            self._supply.admission.note(sandbox.sandbox_id, max(size.memory_bytes for size in sizes))
+            memory_bytes = max(size.memory_bytes for size in sizes)
+            self._supply.admission.note(sandbox.sandbox_id, memory_bytes, session.owner)
         idle_s = session.idle_s(self._clock(), late_s=self._limits.touch_interval_s)
         place.adopt(sandbox, stopped=found.stopped, idle_s=idle_s)
         return place
@@ -121,6 +129,16 @@ class Places:
         self._sessions.pop(session_id, None)
         if place is not None:
             await place.close(why)
+
+    def unused(self) -> list[Unused]:
+        """Give the sandboxes that may be stopped now to make room."""
+        return [unused for place in self._places.values() if (unused := place.unused()) is not None]
+
+    async def give_way(self, session_id: str) -> None:
+        """Stop a session's sandbox if it is still unused; comes back when that is over, whatever came of it."""
+        place = self._places.get(session_id)
+        if place is not None:
+            await place.give_way()
 
     async def close(self, why: WorkbenchError) -> None:
         """End all places with their sandboxes, but for those that were left."""
@@ -142,7 +160,7 @@ class Places:
             owe=self._owe,
             rests=self._rests,
             rules=self._limits.idle_of.get(session.owner, self._limits.idle),
-            clock=self._timers or asyncio.get_running_loop(),
+            clock=self.clock,
             lost=LOST_BEFORE if session.last_used_at is not None else None,
             fit=partial(self._fit, session),
             on_sandbox=partial(self._helpers.serve, partial(self._now, session)),

@@ -72,9 +72,19 @@ class Pool:
         return len(self._ready)
 
     @property
-    def going(self) -> bool:
-        """Whether a sandbox of it is being removed."""
-        return bool(self._going)
+    def ready(self) -> list[LiveSandbox]:
+        """Those that are ready, the oldest first."""
+        return list(self._ready)
+
+    @property
+    def going(self) -> set[str]:
+        """The ids of those that are being removed."""
+        return {sandbox.sandbox_id for sandbox in self._going}
+
+    @property
+    def booting(self) -> bool:
+        """Whether one boots that nobody waits for."""
+        return self._booting and (self._heir is None or self._heir.done())
 
     def start(self) -> None:
         """Begin to fill."""
@@ -105,6 +115,7 @@ class Pool:
             return None
         heir: asyncio.Future[LiveSandbox] = asyncio.get_running_loop().create_future()
         self._heir = heir
+        self._changed()  # who waits for room cannot count on that one any more
         try:
             return await heir
         except asyncio.CancelledError:
@@ -112,12 +123,9 @@ class Pool:
                 self._put(heir.result())
             raise
 
-    def give_up(self) -> bool:
-        """Begin to remove the oldest ready sandbox: its room is needed. Whether there is one."""
-        if not self._ready:
-            return False
-        self._replace(self._ready[0], "its room was needed", "given_up")
-        return True
+    def give_up(self, sandbox: LiveSandbox) -> None:
+        """Begin to remove a ready sandbox: its room is needed."""
+        self._replace(sandbox, "its room was needed", "given_up")
 
     async def filled(self) -> None:
         """Wait until the pool is full."""

@@ -20,13 +20,15 @@ class Stage(IntEnum):
 class IdleRules:
     """After how many idle seconds a sandbox gets to each stage; 0: never.
 
-    `background_jobs_keep_awake`: a sandbox in which background jobs of bash run is not idle.
+    `background_jobs_keep_awake`: a sandbox in which background jobs of bash run is not idle. `make_room_after_s`: after
+    how many it may be stopped early when others need its room.
     """
 
     pause_after_s: float = 60.0
     stop_after_s: float = 1800.0
     remove_after_s: float = 86_400.0
     background_jobs_keep_awake: bool = True
+    make_room_after_s: float = 60.0
 
 
 def due(rules: IdleRules, stage: Stage, idle_since: float, now: float) -> Stage | None:
@@ -78,7 +80,8 @@ class Reaper:
         self._act = act
         self._stage: Stage | None = None
         self._users = 0
-        self._idle_since = clock.time()
+        self.idle_since = clock.time()
+        """Since when, by the clock; a use in between makes it another time."""
         self._timer: Timer | None = None
 
     @property
@@ -89,7 +92,7 @@ class Reaper:
     @property
     def idle_s(self) -> float:
         """For how long nobody has."""
-        return self._clock.time() - self._idle_since
+        return self._clock.time() - self.idle_since
 
     @contextmanager
     def used(self, *, counts: bool = True) -> Iterator[None]:
@@ -100,19 +103,19 @@ class Reaper:
         finally:
             self._users -= 1
             if counts:
-                self._idle_since = self._clock.time()
+                self.idle_since = self._clock.time()
             # The timer that runs already goes off too early and then looks again: cheaper than one for each use.
             if self.idle and self._timer is None:
                 self._arm()
 
     def begin(self, idle_s: float) -> None:
         """Take it that nobody has used the sandbox for so long: an earlier controller knew it before this one."""
-        self._idle_since = self._clock.time() - idle_s
+        self.idle_since = self._clock.time() - idle_s
         self._arm()
 
     def stay(self) -> None:
         """Take it that the sandbox was in use until now."""
-        self._idle_since = self._clock.time()
+        self.idle_since = self._clock.time()
         self._arm()
 
     def at(self, stage: Stage | None) -> None:
@@ -127,7 +130,7 @@ class Reaper:
             self._timer = None
         if self._stage is None:
             return
-        when = next_at(self.rules, self._stage, self._idle_since)
+        when = next_at(self.rules, self._stage, self.idle_since)
         if when is not None:
             self._timer = self._clock.call_at(when, self._look)
 
@@ -135,7 +138,7 @@ class Reaper:
         self._timer = None
         if self._stage is None or not self.idle:
             return
-        earned = due(self.rules, self._stage, self._idle_since, self._clock.time())
+        earned = due(self.rules, self._stage, self.idle_since, self._clock.time())
         if earned is None:
             self._arm()
         else:

@@ -18,6 +18,8 @@ from sandbox.sessions.state import Rest
 log = structlog.get_logger(__name__)
 
 STOPPED = "it was stopped"
+STOPPED_EARLY = "stopped_early"
+"""How a stop that makes room is counted."""
 
 
 class Rests:
@@ -29,10 +31,10 @@ class Rests:
         self._observer = observer
         self._admission = admission
 
-    async def put_to_rest(self, sandbox: LiveSandbox, rest: Rest) -> None:
+    async def put_to_rest(self, sandbox: LiveSandbox, rest: Rest, *, early: bool = False) -> None:
         """Freeze a sandbox, or end what runs in it and keep its files.
 
-        A stopped one is of use for `wake` and `remove` only.
+        A stopped one is of use for `wake` and `remove` only. `early`: to make room, before its time.
 
         Raises:
             RuntimeFault: the engine could not, or not in time. It may rest or not; `wake` is right for both.
@@ -47,8 +49,9 @@ class Rests:
             sandbox.retire(STOPPED)
             await self._within(self._runtime.stop(sandbox_id), f"stop sandbox {sandbox_id}")
             self._admission.leave(sandbox_id)
-        self._observer.sandbox_rested(rest, monotonic() - began)
-        log.info("sandbox at rest", sandbox=sandbox_id, rest=rest)
+        counted = STOPPED_EARLY if early else rest
+        self._observer.sandbox_rested(counted, monotonic() - began)
+        log.info("sandbox at rest", sandbox=sandbox_id, rest=counted)
 
     def forget(self, sandbox_id: str) -> None:
         """End a wait for room to wake this sandbox: nobody needs it any more."""

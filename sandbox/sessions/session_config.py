@@ -34,6 +34,11 @@ _MERGED: Final = frozenset({"manage_connections", "workbench", "multi_account", 
 _AT: Final = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
 
+_REFUSED: Final = {"require_approval": "cannot be kept: nobody is asked here before a call; use `disable`"}
+"""A rule that cannot be kept is refused, rather than taken and broken."""
+
+_OPEN: Final = frozenset({"allow_all", "always_allow"})
+
 Json: TypeAlias = Mapping[str, Any]
 _Problem: TypeAlias = tuple[str, str]
 
@@ -151,6 +156,7 @@ def _problems(config: SessionConfig) -> Iterator[_Problem]:
         yield from _of_names(config.preload.tools, "preload.tools")
     yield from _of_sandbox(config)
     yield from _of_connections(config)
+    yield from _of_permissions(config.experimental.get("permissions"))
     for name in ("instant", "experimental"):
         if len(msgspec.json.encode(getattr(config, name))) > _FREE_BYTES:
             yield name, f"has more than {_FREE_BYTES} bytes"
@@ -178,6 +184,17 @@ def _of_connections(config: SessionConfig) -> Iterator[_Problem]:
         )
 
 
+def _of_permissions(given: object) -> Iterator[_Problem]:
+    """Refuse rules by which somebody would have to be asked."""
+    if given is None:
+        return
+    overrides = given.get("overrides") or {} if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping) or not isinstance(overrides, Mapping):
+        yield "experimental.permissions", "has to be an object"
+    elif not _OPEN.issuperset({str(given.get("default", "allow_all")), *map(str, overrides.values())}):
+        yield "experimental.permissions", _REFUSED["require_approval"]
+
+
 def _of_choice(choice: Names | ToolChoice | None, path: str) -> Iterator[_Problem]:
     if choice is None:
         return
@@ -199,7 +216,8 @@ def _not_valid(words: str, at: str) -> InvalidRequest:
     reason = _AT.sub("", words)
     unknown = _UNKNOWN.search(reason)
     if unknown:
-        path, reason = f"{path}.{unknown.group(1)}".strip("."), "is not a key that is known"
+        key = unknown.group(1)
+        path, reason = f"{path}.{key}".strip("."), _REFUSED.get(key, "is not a key that is known")
     return _wrong(_joined(at, path), reason)
 
 

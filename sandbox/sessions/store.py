@@ -61,6 +61,9 @@ class Store(Protocol):
     async def get(self, owner: str, session_id: str) -> Session | None:
         """Give the owner's session with that id."""
 
+    async def linked(self, session_id: str) -> Session | None:
+        """Give the session with that id, whoever owns it: for those who came by a link that was signed for it."""
+
     async def list(self, owner: str, *, limit: int, after: str | None) -> list[Session]:
         """Give the owner's sessions, newest first, from the one after id `after`.
 

@@ -79,6 +79,10 @@ class SqlStore:
         """Give the owner's session with that id."""
         return await self._one(sessions.c.owner == owner, sessions.c.id == session_id)
 
+    async def linked(self, session_id: str) -> Session | None:
+        """Give the session with that id, whoever owns it."""
+        return await self._one(sessions.c.id == session_id)
+
     async def list(self, owner: str, *, limit: int, after: str | None) -> list[Session]:
         """Give the owner's sessions, newest first, from the one after id `after`.
 

@@ -8,6 +8,8 @@ from sandbox.sessions import ids
 from sandbox.sessions.admission import Admission, Bounds
 from sandbox.sessions.background import Background
 from sandbox.sessions.debts import Owe
+from sandbox.sessions.giving_way import Unused
+from sandbox.sessions.making_room import GivesWay, MakingRoom
 from sandbox.sessions.memory import MemoryBound
 from sandbox.sessions.observer import Observer
 from sandbox.sessions.options import SessionLimits
@@ -41,6 +43,9 @@ class Supply:
         self._make = make
         self._installation = installation
         self._observer = observer
+        self._background = background
+        self._making_room: MakingRoom | None = None
+        self._booting: dict[str, Pool] = {}
         self.quiet = Quiet(limits.pool_quiet_s)
         self.admission = Admission(
             Bounds(
@@ -50,7 +55,7 @@ class Supply:
                 limits.admission_wait_s,
             ),
             MemoryBound(limits.max_memory_bytes, memory, background),
-            self._give_up,
+            self._make_room,
         )
         self.pools = {
             name: Pool(
@@ -67,6 +72,17 @@ class Supply:
             )
             for name, size in {POOL_SIZE_NAME: limits.pool_size, **limits.pool_sizes}.items()
         }
+
+    def may_stop(self, sessions: GivesWay) -> None:
+        """Let these give way to who waits for room."""
+        self._making_room = MakingRoom(
+            self.admission,
+            sessions,
+            self._background,
+            spare=self._spares,
+            give_up=self._give_up,
+            coming=self._coming,
+        )
 
     def start(self) -> None:
         """Begin to fill the pools."""
@@ -89,6 +105,7 @@ class Supply:
         if pool is not None:
             sandbox = pool.claim() or await pool.next_one()
             if sandbox is not None:
+                self.admission.own(sandbox.sandbox_id, owner)
                 return sandbox, True
         size = SIZES[size_name]
         sandbox_id = ids.sandbox_id()
@@ -100,7 +117,11 @@ class Supply:
         sandbox_id = ids.sandbox_id()
         await self.admission.enter_last(sandbox_id, size.memory_bytes)
         begun()
-        return await self._start(sandbox_id, size)
+        self._booting[sandbox_id] = self.pools[size.name]
+        try:
+            return await self._start(sandbox_id, size)
+        finally:
+            del self._booting[sandbox_id]
 
     async def _start(self, sandbox_id: str, size: Size) -> LiveSandbox:
         made: LiveSandbox | None = None
@@ -112,13 +133,23 @@ class Supply:
                 self.admission.leave(sandbox_id)
         return made
 
-    def _give_up(self) -> None:
-        """Begin to remove one ready sandbox for the sake of somebody who waits, unless one goes already."""
-        if any(pool.going for pool in self.pools.values()):
-            return
+    def _make_room(self) -> None:
+        if self._making_room is not None:
+            self._making_room.make()
+
+    def _spares(self) -> list[Unused]:
+        return [Unused(sandbox.sandbox_id) for pool in self.pools.values() for sandbox in pool.ready]
+
+    def _give_up(self, sandbox_id: str) -> None:
         for pool in self.pools.values():
-            if pool.give_up():
-                return
+            for sandbox in pool.ready:
+                if sandbox.sandbox_id == sandbox_id:
+                    pool.give_up(sandbox)
+
+    def _coming(self) -> set[str]:
+        """Those that are removed, and those that can be given up as soon as they have booted."""
+        going = {sandbox_id for pool in self.pools.values() for sandbox_id in pool.going}
+        return going | {sandbox_id for sandbox_id, pool in self._booting.items() if pool.booting}
 
     def _count(self) -> None:
         self._observer.pool_size(sum(len(pool) for pool in self.pools.values()))

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from sandbox.errors import UpstreamInvalid
+from sandbox.tools.advice import Snippet
 from sandbox.tools.get_schemas import ToolSchema
 from sandbox.tools.search_shapes import ConnectionStatus, QueryResult, SearchArguments, SearchData
 from sandbox.upstreams.base import ToolAnswer
@@ -95,9 +96,16 @@ def _with_theirs(ours: QueryResult, theirs: _Result, may_run: Callable[[str], bo
     )
 
 
-def _snippets(theirs: _Result, *, whole: bool) -> list[str]:
-    said = theirs.reference_workbench_snippets if whole else []
-    return [one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in said]
+def _snippets(theirs: _Result, *, whole: bool) -> list[Snippet]:
+    return [_snippet(one) for one in theirs.reference_workbench_snippets] if whole else []
+
+
+def _snippet(said: Any) -> Snippet:
+    """Read one, whose form is nowhere promised: what is neither a snippet nor text is given as JSON."""
+    try:
+        return msgspec.convert(said, Snippet)
+    except msgspec.ValidationError:
+        return Snippet("", said if isinstance(said, str) else msgspec.json.encode(said).decode())
 
 
 def _is_of(slug: str, toolkit: str) -> bool:

@@ -170,8 +170,7 @@ async def session_of(manager: SessionManager, caller: Caller, asked: str | None,
         NotFound, StoreUnavailable: as `SessionManager.resolve`.
     """
     session = await manager.resolve(caller.owner, caller.session_ref or asked, caller.user_id)
-    if session.config:
-        check_switched_on(session, slug)
+    check_switched_on(session, slug)
     return session
 
 

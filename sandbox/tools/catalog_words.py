@@ -181,6 +181,11 @@ WORDS: Final[dict[str, Words]] = {
             "reinitiate_all": "True tries again also those that are connected.",
         },
     ),
+    "COMPOSIO_WAIT_FOR_CONNECTIONS": Words(
+        "Wait until toolkits are connected, such as while the user gives access by a link, and say how they stand.",
+        (READ_ONLY, OPEN_WORLD),
+        {"toolkits": "Names of toolkits.", "timeout": "Seconds to wait at most, 1 to 300; 60 when it is left out."},
+    ),
     "COMPOSIO_CREATE_PLAN": Words(
         _CREATE_PLAN,
         (READ_ONLY,),

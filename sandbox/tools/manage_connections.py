@@ -4,7 +4,7 @@ Connections to what is configured here are made by the server itself; toolkits t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 import structlog
@@ -74,7 +74,7 @@ class ManageConnectionsTool(MetaTool):
     """Looks at connections, and makes the server try again those that are not there."""
 
     slug = "COMPOSIO_MANAGE_CONNECTIONS"
-    arguments_type = ManageConnectionsArguments
+    arguments_type: ClassVar[type[msgspec.Struct]] = ManageConnectionsArguments
     data_type = ManageConnectionsData
 
     def __init__(self, manager: SessionManager, directory: Directory, gateway: AsksOutside) -> None:
@@ -84,15 +84,21 @@ class ManageConnectionsTool(MetaTool):
 
     async def run(self, caller: Caller, arguments: object) -> ToolResult:
         """Look. A toolkit that is not connected is an answer and no failure."""
-        asked = read_arguments(_with_names(arguments), ManageConnectionsArguments, {"toolkits": _check})
+        asked = read_arguments(with_names(arguments), ManageConnectionsArguments, {"toolkits": check_names})
         session = await session_of(self._manager, caller, asked.session_id, self.slug)
         structlog.contextvars.bind_contextvars(session=session.id)
         names = list(dict.fromkeys(map(normal_toolkit, asked.toolkits)))
-        standings = await self._directory.connect(session, names, again=asked.reinitiate_all)
+        return await self._looked_at(session, names, again=asked.reinitiate_all)
+
+    async def _looked_at(
+        self, session: Session, names: Sequence[str], *, again: bool = False, wait_s: float | None = None
+    ) -> ToolResult:
+        """Say how they stand. `again`, `wait_s`: as `Directory.connect`."""
+        standings = await self._directory.connect(session, names, again=again, wait_s=wait_s)
         by_name = {normal_toolkit(name): standing for name, standing in standings.items()}
         results = {name: connection_of(name, by_name[name]) for name in names if name in by_name}
         allowed = [name for name in names if name not in results and self._directory.refusal(session, name) is None]
-        theirs = await self._theirs(session, allowed, again=asked.reinitiate_all) if allowed else {}
+        theirs = await self._theirs(session, allowed, again=again) if allowed else {}
         for name in names:
             if name not in results:
                 results[name] = theirs.get(name) or self._unknown(session, name, sorted(standings))
@@ -137,7 +143,7 @@ def connection_of(name: str, standing: Standing) -> Connection:
     )
 
 
-def _with_names(arguments: object) -> object:
+def with_names(arguments: object) -> object:
     """Give the names of toolkits that newer callers write as objects."""
     if not isinstance(arguments, dict) or not isinstance(arguments.get("toolkits"), list):
         return arguments
@@ -148,7 +154,8 @@ def _name_of(one: object) -> object:
     return next((one[key] for key in ("name", "toolkit", "slug") if key in one), one) if isinstance(one, dict) else one
 
 
-def _check(toolkits: list[str]) -> str | None:
+def check_names(toolkits: list[str]) -> str | None:
+    """Say what is wrong with names of toolkits; None: nothing."""
     if all(0 < len(name.strip()) <= _NAME_CHARS and name.isprintable() for name in toolkits):
         return None
     return f"Expected names of toolkits, of 1 to {_NAME_CHARS} characters"

@@ -86,7 +86,7 @@ async def _is_there(files: SandboxFiles, path: str) -> bool:
             return False
         raise
     finally:
-        await reading.aclose()  # type: ignore[attr-defined] # an async generator, as all that read
+        await reading.aclose()
     return True
 
 

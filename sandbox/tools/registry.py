@@ -27,19 +27,26 @@ class Toolbox:
     def __iter__(self) -> Iterator[MetaTool]:
         return iter(self._by_slug.values())
 
+    def get(self, slug: str) -> MetaTool | None:
+        """Give the tool of a slug, in upper or lower case; None when there is none."""
+        return self._by_slug.get(slug) or self._by_slug.get(slug.strip().upper())
+
     def find(self, slug: str) -> MetaTool:
         """Give the tool of a slug, in upper or lower case.
 
         Raises:
             ToolNotFound: names the known slugs.
         """
-        tool = self._by_slug.get(slug) or self._by_slug.get(slug.strip().upper())
+        tool = self.get(slug)
         if tool is None:
-            raise ToolNotFound(
-                f"No tool {slug[:100]!r}; there are: {_listed(self._by_slug)}",
-                suggested_fix="Use one of these slugs.",
-            )
+            raise self.unknown(slug)
         return tool
+
+    def unknown(self, slug: str) -> ToolNotFound:
+        """Make the error for a slug of no tool; it names those of the meta tools."""
+        return ToolNotFound(
+            f"No tool {slug[:100]!r}; there are: {_listed(self._by_slug)}", suggested_fix="Use one of these slugs."
+        )
 
     def of_kind(self, kind: Literal["python", "bash"]) -> Tool:
         """Give the tool that runs executions of this kind."""

@@ -6,7 +6,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sandbox.tools.advice import Snippet
-from sandbox.tools.base import SessionNote
 from sandbox.tools.get_schemas import ToolSchema
 
 QUERIES_MAX: Final = 7
@@ -49,13 +48,14 @@ class QueryResult(msgspec.Struct, frozen=True, kw_only=True):
     toolkits: list[str]
     recommended_plan_steps: list[str]
     known_pitfalls: list[str]
-    reference_workbench_snippets: list[Snippet | str]
+    reference_workbench_snippets: list[Snippet]
 
 
 class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a toolkit can be used now."""
+    """Whether a toolkit can be used now. `description`: what it is, as far as that is known."""
 
     toolkit: str
+    description: str = ""
     has_active_connection: bool
     status_message: str
     connection_details: Any | UnsetType = UNSET
@@ -67,6 +67,15 @@ class TimeInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     current_time_utc: str
     current_time_utc_epoch_seconds: int
+    message: str = "The server's clock. Count from it what is said of today, tomorrow or last week."
+
+
+class SearchSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The session that was searched for; `generate_id` as the request had it."""
+
+    id: str
+    generate_id: bool
+    instructions: str
 
 
 class SearchData(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +87,7 @@ class SearchData(msgspec.Struct, frozen=True, kw_only=True):
     tool_schemas: dict[str, ToolSchema]
     toolkit_connection_statuses: list[ConnectionStatus]
     time_info: TimeInfo
-    session: SessionNote
+    session: SearchSession
     next_steps_guidance: list[str]
 
 
@@ -117,7 +126,7 @@ def with_known_text(arguments: object) -> object:
 
 def check_queries(queries: list[Query]) -> str | None:
     """Say what is wrong with the use cases; None: nothing."""
-    for number, query in enumerate(queries):
+    for number, query in enumerate(queries, 1):
         if not query.use_case.strip():
             return f"Expected words in `use_case` of query {number}"
         if len(query.use_case) > USE_CASE_CHARS:

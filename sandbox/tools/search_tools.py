@@ -28,6 +28,7 @@ from sandbox.tools.search_shapes import (
     QueryResult,
     SearchArguments,
     SearchData,
+    SearchSession,
     TimeInfo,
     check_queries,
     names_in,
@@ -125,7 +126,7 @@ class SearchTool(MetaTool):
             tool_schemas=schemas,
             toolkit_connection_statuses=_statuses(chosen, standings),
             time_info=_time_info(datetime.now(UTC)),
-            session=note_of(session),
+            session=_session_item(session, asked),
             next_steps_guidance=[],
         )
 
@@ -191,12 +192,19 @@ def _statuses(chosen: Sequence[_Chosen], standings: dict[str, Standing]) -> list
     return [
         ConnectionStatus(
             toolkit=kit,
+            description=standings[kit].words,
             has_active_connection=standings[kit].active,
             status_message=advice.status_words(standings[kit]),
         )
         for kit in dict.fromkeys([*found, *absent])
         if kit in standings
     ]
+
+
+def _session_item(session: Session, asked: SearchArguments) -> SearchSession:
+    note = note_of(session)
+    wished = asked.session is not None and asked.session.generate_id
+    return SearchSession(id=note.id, generate_id=wished, instructions=note.instructions)
 
 
 def _time_info(now: datetime) -> TimeInfo:

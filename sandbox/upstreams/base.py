@@ -118,6 +118,14 @@ class StoredObject:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class UploadLink:
+    """Where the bytes of an object can be put without a key, and its key in the store itself."""
+
+    location: str
+    url: str
+
+
 class Upstream(Protocol):
     """What all have in common. `name` is what `workbench doctor` calls it."""
 
@@ -209,6 +217,9 @@ class Objects(Upstream, Protocol):
 
     async def link(self, key: str) -> StoredObject:
         """Give a new link to what was stored. Raises `NotFound`."""
+
+    async def upload_link(self, key: str, *, md5: str) -> UploadLink:
+        """Give a link to `PUT` an object to. `md5`: of its bytes, in hexadecimal; what the store checks is its own."""
 
     async def delete(self, key: str) -> None:
         """Remove it; what is not there is no error."""

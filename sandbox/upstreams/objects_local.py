@@ -5,8 +5,9 @@ without it does not exist. Files are written and read in threads, piece by piece
 """
 
 import asyncio
+import secrets
 import shutil
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import structlog
 
 from sandbox.errors import NotFound, UpstreamRefused, UpstreamUnavailable
 from sandbox.limits import MIB
-from sandbox.upstreams.base import OnProgress, StoredObject
+from sandbox.upstreams.base import OnProgress, StoredObject, UploadLink
 from sandbox.upstreams.links import LinkSigner
 from sandbox.upstreams.object_keys import check_key
 
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 GET: Final = "get-object"
+PUT: Final = "put-object"
 PATH: Final = "/objects"
 _PIECE: Final = MIB
 _SWEEP_S: Final = 600.0
@@ -46,7 +48,7 @@ class OpenObject:
 
     content_type: str
     size: int
-    data: AsyncIterator[bytes]
+    data: AsyncGenerator[bytes, None]
 
 
 class LocalObjects:
@@ -95,7 +97,7 @@ class LocalObjects:
     ) -> StoredObject:
         """Store an object. See `Objects.put`."""
         path = self._path(key)
-        draft = path.with_name(f".{path.name}.part")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         used = await self._thread(self._measure)
         size = 0
         try:
@@ -125,6 +127,11 @@ class LocalObjects:
         """Give a new link. Raises `NotFound`."""
         return self._stored(key, await self._thread(self._note, self._path(key)))
 
+    async def upload_link(self, key: str, *, md5: str) -> UploadLink:
+        """Give a link to upload it by, for bytes of that MD5 only."""
+        query = self._signer.sign(PUT, signed_upload(check_key(key), md5), int(self._clock()) + self._link_s)
+        return UploadLink(key, f"{self._base_url()}{PATH}/{key}?md5={md5}&{query}")
+
     async def delete(self, key: str) -> None:
         """Remove an object."""
         await self._thread(_remove, self._path(key))
@@ -143,7 +150,7 @@ class LocalObjects:
             self._sweeper.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _pieces(self, path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, path: Path, start: int, end: int) -> AsyncGenerator[bytes, None]:
         file = await self._thread(_open, path)
         try:
             await self._thread(file.seek, start)
@@ -205,6 +212,11 @@ class LocalObjects:
             raise
         except OSError as error:
             raise UpstreamUnavailable(f"the folder of objects cannot be used: {error.strerror or error}") from error
+
+
+def signed_upload(key: str, md5: str) -> str:
+    """Give what a link to upload is signed for."""
+    return f"{key}?md5={md5}"
 
 
 def _beside(path: Path) -> Path:

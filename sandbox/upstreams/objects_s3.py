@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from sandbox.errors import NotFound, UpstreamRefused, UpstreamUnavailable, WorkbenchError
 from sandbox.limits import MIB
-from sandbox.upstreams.base import OnProgress, StoredObject
+from sandbox.upstreams.base import OnProgress, StoredObject, UploadLink
 from sandbox.upstreams.object_keys import check_key
 
 T = TypeVar("T")
@@ -92,6 +92,13 @@ class S3Objects:
         """Give a new link. Raises `NotFound`."""
         head = await self._thread(lambda s3: s3.head_object(Bucket=self._bucket, Key=self._prefix + check_key(key)))
         return await self._stored(key, int(head["ContentLength"]), str(head["ContentType"]))
+
+    async def upload_link(self, key: str, *, md5: str) -> UploadLink:
+        """Give a presigned link. The type of the object is the one that the upload names; its MD5 is not checked."""
+        del md5
+        full = {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
+        url = await self._thread(lambda s3: s3.generate_presigned_url("put_object", full, ExpiresIn=self._link_s))
+        return UploadLink(full["Key"], str(url))
 
     async def delete(self, key: str) -> None:
         """Remove an object."""

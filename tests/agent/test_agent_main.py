@@ -33,6 +33,7 @@ from sandbox.pipe.messages import (
 )
 from sandbox.pipe.peer import Peer
 from sandbox.runtimes.process_child import Child, ProcessLink
+from tests.compat.requirements import promises
 
 pytestmark = pytest.mark.anyio
 
@@ -180,6 +181,7 @@ async def test_background_jobs_are_counted_and_survive(agent: Agent) -> None:
     assert (await agent.status(GetStatus())).background_jobs == 2
 
 
+@promises("CC-0.11")
 async def test_the_folders_are_made_and_the_old_name_is_a_link(agent: Agent) -> None:
     result = await agent.bash("head -c 100000 /dev/zero | tr '\\0' x")
     assert result.stdout.path is not None

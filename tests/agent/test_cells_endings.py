@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.pipe.messages import Action, Ending, KernelState, LiveAction, Progress, Started
 from tests.agent.kernels import Place, place, program, until
+from tests.compat.requirements import promises
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +89,7 @@ async def test_reading_standard_input_finds_its_end(here: Place) -> None:
     assert await here.value("import sys; sys.stdin.read()") == "''"
 
 
+@promises("CC-8.04")
 async def test_a_sleep_past_its_deadline_is_interrupted_with_its_output_and_variables_kept(here: Place) -> None:
     await here.run("kept = 2")
     events: list[Progress] = []

@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.pipe.messages import Action, Ending
 from tests.agent.kernels import Place, place
+from tests.compat.requirements import promises
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,7 @@ async def test_a_syntax_error_is_shown_with_its_place(here: Place) -> None:
     assert "line 1" in result.error.traceback
 
 
+@promises("CC-2.22")
 async def test_a_top_level_return_gets_a_hint(here: Place) -> None:
     result = await here.run("x = 1\nreturn x")
 

@@ -9,6 +9,7 @@ import pytest
 from sandbox.limits import INLINE_CHARS, LIVE_CHARS
 from sandbox.pipe.messages import Ending, LiveCut, LiveOutput, Progress, StreamName
 from tests.agent.kernels import Place, place, program, read, until
+from tests.compat.requirements import promises
 
 pytestmark = pytest.mark.anyio
 
@@ -137,6 +138,7 @@ async def test_what_a_thread_prints_after_its_cell_is_in_the_next_answer_with_a_
     assert (await here.run("1")).note is None
 
 
+@promises("CC-8.04")
 async def test_streams_that_user_code_broke_are_mended_for_the_next_cell(here: Place) -> None:
     await here.run(program("breaks_its_streams"))
     result = await here.run("import sys\nprint('out')\nprint('err', file=sys.stderr)\n!echo child")

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.client import parse_events
 from tests.api.conftest import KEY, OTHER_KEY, Server, running_server
+from tests.compat.requirements import promises
 from tests.support import composio_backend
 from tests.support.faulty_server import in_thread
 
@@ -113,6 +114,7 @@ def test_a_follower_hears_of_helper_calls_at_a_bounded_rate(calling: Server, cal
     assert numbered == list(range(1, len(numbered) + 1))
 
 
+@promises("CC-1.21")
 def test_a_session_is_made_with_rules_that_hold(calling: Server, caller: httpx.Client) -> None:
     config = {"toolkits": {"enable": ["github"]}, "helpers": {"disable": ["web_search"]}}
     made = caller.post("/v1/sessions", json={"label": "ruled", "user_id": "u", "config": config})

@@ -16,6 +16,7 @@ from sandbox.api.middleware import RequestContext
 from sandbox.client import parse_events
 from sandbox.metrics import Metrics
 from tests.api.conftest import BASH, KEY, WORKBENCH, Server, running_server
+from tests.compat.requirements import promises
 
 EXECUTE = f"/api/v3/tools/execute/{WORKBENCH}"
 LIMIT = 100_000
@@ -46,7 +47,7 @@ def check(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
     assert isinstance(error["code"], int)
     assert error["message"]
     assert error["request_id"] == response.headers["x-request-id"]
-    assert set(error) <= {"message", "code", "slug", "status", "request_id", "suggested_fix", "errors"}
+    assert set(error) <= {"message", "code", "slug", "status", "request_id", "suggested_fix", "errors", "fields"}
     if response.request.method == "POST" and response.request.url.path.endswith((WORKBENCH, BASH, "/executions")):
         assert response.headers["x-should-retry"] == "false"
     return error
@@ -87,6 +88,7 @@ CLOSED = [
 ]
 
 
+@promises("CC-4.60")
 @pytest.mark.parametrize("headers", LET_IN, ids=str)
 def test_a_key_is_taken_in_any_of_the_usual_headers(server: Server, headers: dict[str, str]) -> None:
     with server.client(None) as client:
@@ -131,6 +133,7 @@ def test_json_that_is_nested_too_deep_is_malformed(client: httpx.Client) -> None
     check(client.post(EXECUTE, content=b'{"a":' + b"[" * 40_000), 400, "Request_Malformed")
 
 
+@promises("CC-9.16")
 @pytest.mark.parametrize(
     ("body", "paths"),
     [
@@ -144,10 +147,11 @@ def test_json_that_is_nested_too_deep_is_malformed(client: httpx.Client) -> None
 )
 def test_every_bad_field_is_named(client: httpx.Client, body: dict[str, Any], paths: list[str]) -> None:
     error = check(client.post(EXECUTE, json=body), 422, "Request_ValidationError")
-    assert [each["path"] for each in error["errors"]] == paths
-    assert all(each["reason"] for each in error["errors"])
+    assert [each["path"] for each in error["fields"]] == paths
+    assert all(each["reason"] for each in error["fields"])
 
 
+@promises("CC-2.17")
 def test_missing_code_is_told_in_the_words_that_clients_know(client: httpx.Client) -> None:
     error = check(client.post(EXECUTE, json={"arguments": {}}), 422, "Request_ValidationError")
     assert error["message"] == 'Validation error: Required at "code_to_execute"'
@@ -189,7 +193,8 @@ def test_a_method_that_a_path_does_not_have_is_refused(client: httpx.Client, met
     assert response.headers["allow"]
 
 
-@pytest.mark.parametrize("slug", ["COMPOSIO_SEARCH_TOOLS", "GMAIL_SEND_EMAIL", "x" * 5000])
+@promises("CC-8.12")
+@pytest.mark.parametrize("slug", ["COMPOSIO_NOT_THERE", "GMAIL_SEND_EMAIL", "x" * 5000])
 def test_an_unknown_tool_is_not_found_and_the_known_ones_are_named(client: httpx.Client, slug: str) -> None:
     error = check(client.post(f"/api/v3/tools/execute/{slug}", json={"arguments": {}}), 404, "Tool_NotFound")
     assert WORKBENCH in error["message"]
@@ -224,6 +229,7 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, method: str, path:
 # --- size ---------------------------------------------------------------------------------------------
 
 
+@promises("CC-8.07")
 def test_a_body_over_the_limit_is_refused_by_its_announced_length(client: httpx.Client) -> None:
     error = check(client.post(EXECUTE, content=b"x" * (LIMIT + 1)), 413, "Request_TooLarge")
     assert str(LIMIT) in error["message"]
@@ -327,6 +333,7 @@ def all_errors() -> Iterator[errors.WorkbenchError]:
         yield each("fault", "words") if issubclass(each, errors.CallFault) else each("words")
 
 
+@promises("CC-0.07")
 @pytest.mark.parametrize("error", list(all_errors()), ids=lambda error: type(error).__name__)
 def test_every_error_of_the_tree_has_its_envelope(error: errors.WorkbenchError) -> None:
     response = error_response(error, "req_1", EXECUTE)
@@ -347,6 +354,7 @@ def test_codes_and_slugs_are_unique() -> None:
     assert len({error.slug for error in kinds}) == len(kinds)
 
 
+@promises("CC-1.46")
 def test_an_overload_says_when_to_come_back() -> None:
     response = error_response(errors.Overloaded("full", retry_after_s=7), "req_1", "/v1/sessions")
     assert response.headers["retry-after"] == "7"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import KEY, OTHER_KEY, ROOT, Server, running_server
+from tests.compat.requirements import promises
 
 SLUG = "COMPOSIO_MULTI_EXECUTE_TOOL"
 ECHO = [sys.executable, "-m", "tests.support.mcp_echo", "stdio"]
@@ -38,6 +39,7 @@ def _data(server: Server, tools: list[dict[str, Any]], **more: Any) -> dict[str,
     return data
 
 
+@promises("CC-2.13", "CC-2.03", "CC-9.17")
 def test_tools_run_together_and_their_answers_keep_the_order(tool_server: Server) -> None:
     texts = [f"text {number}" for number in range(50)]
     data = _data(tool_server, [_order("ECHO_ECHO", text=text) for text in texts])
@@ -46,6 +48,7 @@ def test_tools_run_together_and_their_answers_keep_the_order(tool_server: Server
     assert (data["total_count"], data["success_count"], data["error_count"]) == (50, 50, 0)
 
 
+@promises("CC-2.14")
 def test_each_tool_has_its_own_error(tool_server: Server) -> None:
     answer = tool_server.tool(
         SLUG,
@@ -79,6 +82,7 @@ def test_when_no_tool_succeeds_the_answer_says_so(tool_server: Server) -> None:
     assert "on purpose" in answer["error"]
 
 
+@promises("CC-2.03", "CC-9.17")
 @pytest.mark.parametrize(
     ("tools", "field"),
     [
@@ -94,9 +98,10 @@ def test_bad_orders_are_refused_before_anything_runs(tool_server: Server, tools:
     with tool_server.client() as client:
         response = client.post(f"/api/v3/tools/execute/{SLUG}", json={"arguments": {"tools": tools}})
     assert response.status_code == 422
-    assert response.json()["error"]["errors"][0]["path"] == field
+    assert response.json()["error"]["fields"][0]["path"] == field
 
 
+@promises("CC-9.04")
 def test_a_small_answer_comes_whole_and_makes_no_file(tool_server: Server) -> None:
     data = _data(tool_server, [_order("ECHO_ECHO", text="small")])
     assert data["remote_file_info"] is None
@@ -109,6 +114,7 @@ def test_a_small_answer_that_is_to_be_kept_comes_whole_and_is_in_a_file(tool_ser
     assert _read_back(tool_server, data)["results"][0]["response"]["data"] == {"text": "small"}
 
 
+@promises("CC-7.04", "CC-7.05", "CC-7.08", "CC-8.03", "CC-9.03", "CC-1.22")
 def test_a_large_answer_is_a_preview_and_whole_in_a_file(tool_server: Server) -> None:
     text = "long words " * 5_000
     data = _data(tool_server, [_order("ECHO_ECHO", text=text), _order("ECHO_ECHO", text="small")])

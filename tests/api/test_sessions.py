@@ -7,6 +7,7 @@ import httpx
 
 from sandbox.client import Client
 from tests.api.conftest import OTHER_KEY, Server
+from tests.compat.requirements import promises
 
 
 def test_sessions_are_listed_newest_first_a_page_at_a_time(server: Server) -> None:
@@ -65,6 +66,7 @@ def test_a_new_kernel_forgets_variables_and_keeps_files(server: Server, client: 
     )
 
 
+@promises("CC-8.10", "CC-8.02")
 def test_ten_callers_of_one_session_at_once_share_one_sandbox(server: Server, session: str) -> None:
     server.run("total = 0", session=session)
     with ThreadPoolExecutor(10) as threads:

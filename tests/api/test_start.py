@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import ROOT, running_server
+from tests.compat.requirements import promises
 
 
 def start(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -114,6 +115,7 @@ def test_a_port_that_is_taken_is_named(data_dir: Path) -> None:
     assert f"Cannot listen on 127.0.0.1:{port}" in refused.stderr
 
 
+@promises("CC-0.10", "CC-9.10")
 def test_the_published_schema_has_nothing_added_when_asked_for(data_dir: Path) -> None:
     key = "key-of-the-first-client"
     with running_server(data_dir, api_keys=key, strict_schema="true") as server:
@@ -123,6 +125,7 @@ def test_the_published_schema_has_nothing_added_when_asked_for(data_dir: Path) -
         assert set(bash) == {"stdout", "stdoutLines", "stderr", "stderrLines", "sandbox_id_suffix", "session"}
 
 
+@promises("CC-2.05", "CC-9.01", "CC-9.02")
 def test_time_limits_are_settings(data_dir: Path) -> None:
     key = "key-of-the-first-client"
     limits = {"workbench_timeout_default_s": "1", "bash_timeout_default_s": "1", "bash_timeout_max_s": "2"}

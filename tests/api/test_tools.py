@@ -8,10 +8,12 @@ import httpx
 import pytest
 
 from tests.api.conftest import BASH, OTHER_KEY, WORKBENCH, Server
+from tests.compat.requirements import promises
 
 PREFIXES = ["/api/v3", "/api/v3.1"]
 
 
+@promises("CC-2.10", "CC-2.11", "CC-2.16", "CC-0.10")
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_python_answers_in_the_agreed_shape(client: httpx.Client, session: str, prefix: str) -> None:
     arguments = {"code_to_execute": "x = 41\nprint(x + 1)\nx", "session_id": session}
@@ -33,6 +35,7 @@ def test_python_answers_in_the_agreed_shape(client: httpx.Client, session: str, 
     assert {name for name in data if name.endswith("_file_path")} == set()
 
 
+@promises("CC-2.10", "CC-2.12")
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_bash_answers_in_the_agreed_shape(client: httpx.Client, session: str, prefix: str) -> None:
     arguments = {"command": "echo one; echo two; echo bad >&2; exit 3", "session_id": session}
@@ -58,6 +61,7 @@ def test_variables_and_files_are_shared_by_calls_and_tools(server: Server, sessi
     assert server.bash("cat note.txt", session=session)["data"]["stdout"] == "from python"
 
 
+@promises("CC-9.07")
 def test_code_that_raised_is_an_answer_with_the_output_before_it(server: Server, session: str) -> None:
     answer = server.run("print('before')\nnot_there", session=session)
     assert answer["successful"] is False
@@ -70,6 +74,7 @@ def test_code_that_raised_is_an_answer_with_the_output_before_it(server: Server,
     assert (data["execution"]["variables"], data["execution"]["files"]) == ("kept", "kept")
 
 
+@promises("CC-8.04", "CC-9.09")
 def test_a_timeout_says_what_was_done_and_keeps_output_and_variables(server: Server, session: str) -> None:
     code = "kept = 1\nprint('so far', flush=True)\nwhile True: pass"
     answer = server.run(code, session=session, timeout=1)
@@ -103,6 +108,7 @@ def test_a_dead_kernel_is_told_and_the_session_goes_on(server: Server, session: 
 # --- output over the limit ----------------------------------------------------------------------------
 
 
+@promises("CC-0.11", "CC-2.16", "CC-7.02", "CC-7.03")
 def test_python_output_over_the_limit_is_cut_with_the_agreed_notice(server: Server, session: str) -> None:
     data = server.run("print('x' * 50_000)", session=session)["data"]
     path = data["stdout_file_path"]
@@ -118,6 +124,7 @@ def test_python_output_over_the_limit_is_cut_with_the_agreed_notice(server: Serv
     assert server.run(f"len(open({path!r}).read())", session=session)["data"]["results"] == "50001"
 
 
+@promises("CC-2.12", "CC-7.01", "CC-7.03")
 def test_bash_output_over_the_limit_is_cut_with_the_agreed_notice(server: Server, session: str) -> None:
     data = server.bash("seq 1 20000; seq 1 20000 >&2", session=session)["data"]
     whole = "".join(f"{number}\n" for number in range(1, 20_001))
@@ -152,6 +159,7 @@ def ask(client: httpx.Client, arguments: dict[str, Any], **body: Any) -> str:
     return found
 
 
+@promises("CC-0.03", "CC-9.11")
 def test_the_session_is_named_by_id_or_label_else_by_user_else_by_key(server: Server, client: httpx.Client) -> None:
     by_label = ask(client, {"session_id": "a label"}, user_id="user_1")
     assert ask(client, {"session_id": "a label"}) == by_label
@@ -183,6 +191,7 @@ def test_another_keys_session_is_not_found(server: Server, session: str) -> None
 # --- generations of arguments -------------------------------------------------------------------------
 
 
+@promises("CC-0.09", "CC-2.01", "CC-2.02", "CC-2.04")
 @pytest.mark.parametrize(
     "extra",
     [
@@ -204,6 +213,7 @@ def test_every_generation_of_arguments_runs(server: Server, extra: dict[str, Any
     assert server.run("2 + 2", session="generations", **extra)["data"]["results"] == "4"
 
 
+@promises("CC-8.07")
 def test_large_code_runs(server: Server, session: str) -> None:
     data = server.run(f"text = '''{'ä' * 2_000_000}'''\nlen(text)", session=session)["data"]
     assert data["results"] == "2000000"

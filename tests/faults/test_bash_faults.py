@@ -4,6 +4,7 @@ from typing import Final
 
 import pytest
 
+from tests.compat.requirements import promises
 from tests.support.controller import Controller
 from tests.support.faults import bash, ending, fault, usable
 
@@ -13,6 +14,7 @@ SESSION: Final = "bash faults"
 COMMIT: Final = "git -c user.name=one -c user.email=one@host commit --allow-empty"
 
 
+@promises("CC-8.05")
 @fault("B01")
 @pytest.mark.parametrize(
     "start",

@@ -1,29 +1,36 @@
 """What user code must not reach or find, and what the log must not hold, over a real sandbox with planted secrets."""
 
 import ipaddress
+import json
 import re
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
 
 from sandbox.runtimes.docker_address import EngineAddress
 from sandbox.runtimes.docker_engine import make_client
+from tests.compat.requirements import promises
 from tests.conftest import lacking
 from tests.support import postgres
+from tests.support.api_host import ApiHost
+from tests.support.composio_backend import ComposioBackend
 from tests.support.controller import Controller
 from tests.support.faults import PLANTED, bash, ending, fault, python, usable
+from tests.support.faulty_server import Fault
+from tests.support.mcp_running import ECHO, EchoHttp, Notes
+from tests.support.model_server import ModelServer
+from tests.support.outside import Outside, s3_server, serving
+from tests.support.raw_helper import CODE
+from tests.support.search_servers import ExaServer
 
 pytestmark = pytest.mark.docker
 
 SESSION: Final = "border faults"
-PASSWORD: Final = f"dbword{secrets.token_hex(8)}"
-"""Of the database that the controller keeps its sessions in."""
-
 SEARCH: Final = (
     "{{ env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'; }} | grep -aoE '{pattern}'; "
     "grep -raohE '{pattern}' /home /mnt /tmp /run /etc /opt /var /dev/shm 2>/dev/null; true"
@@ -67,20 +74,62 @@ def pattern(*secret: str) -> str:
     return "|".join(f"{one[:4]}[{one[4]}]{one[5:]}" for one in secret)
 
 
+CREDENTIALS: Final = {
+    name: f"{name.replace('_', '')}{secrets.token_hex(8)}"
+    for name in ("tools", "model", "search", "proxy", "s3", "mcp_env", "mcp_header", "database", "environment")
+}
+"""Of all that a controller can be set to call, each its own. The access key of S3 is in its links, and no secret."""
+
+NOTHING: Final = ("completed", "none", "kept", "kept")
+
+
+def _outside(notes: Notes, http: EchoHttp) -> Outside:
+    """Upstreams that want the planted credentials."""
+    return Outside(
+        ComposioBackend(CREDENTIALS["tools"]),
+        ModelServer(CREDENTIALS["model"]),
+        ExaServer(CREDENTIALS["search"]),
+        api=ApiHost(f"Bearer {CREDENTIALS['proxy']}"),
+        mcp={
+            "near": {"command": ECHO, "env": {**notes.env, "TOKEN": CREDENTIALS["mcp_env"]}},
+            "far": {"url": http.url, "headers": {"X-Token": CREDENTIALS["mcp_header"]}},
+        },
+    )
+
+
 @pytest.fixture(scope="module")
-def planted_server(docker_engine: EngineAddress, sandbox_image: str) -> Iterator[Controller]:
-    """A server with every credential that it can be given: keys in its environment, a password in its database URL."""
+def planted_outside() -> Iterator[Outside]:
+    """All upstreams, with planted credentials."""
+    notes = Notes()
+    http = EchoHttp(notes.env, "json")
+    with serving(_outside(notes, http)) as made:
+        yield made
+    http.kill()
+    notes.close()
+
+
+@pytest.fixture(scope="module")
+def planted_server(docker_engine: EngineAddress, sandbox_image: str, planted_outside: Outside) -> Iterator[Controller]:
+    """A server with every credential that it can be given: settings, environment, a password in its database URL."""
     binaries = postgres.find_binaries()
     if binaries is None:
         lacking("no PostgreSQL server (initdb, pg_ctl)", "install the Debian package `postgresql`")
     with (
         tempfile.TemporaryDirectory(prefix="wbt-", ignore_cleanup_errors=True) as folder,
-        postgres.cluster(binaries, PASSWORD) as database_url,
+        postgres.cluster(binaries, CREDENTIALS["database"]) as database_url,
+        s3_server("files") as s3_settings,
         pytest.MonkeyPatch.context() as environment,
     ):
-        for name in ("COMPOSIO_API_KEY", "OPENAI_API_KEY", "EXA_API_KEY", "AWS_SECRET_ACCESS_KEY"):
-            environment.setenv(name, PLANTED)
-        server = Controller(Path(folder), docker_engine, sandbox_image, log_level="debug", database_url=database_url)
+        for name in ("COMPOSIO_API_KEY", "OPENAI_API_KEY", "EXA_API_KEY", "AWS_SESSION_TOKEN"):
+            environment.setenv(name, CREDENTIALS["environment"])
+        settings = {
+            **planted_outside.settings(),
+            **s3_settings,
+            "s3_secret_access_key": CREDENTIALS["s3"],
+            "database_url": database_url,
+            "audit_arguments": "true",
+        }
+        server = Controller(Path(folder), docker_engine, sandbox_image, log_level="debug", **settings)
         try:
             server.start()
             yield server
@@ -88,17 +137,99 @@ def planted_server(docker_engine: EngineAddress, sandbox_image: str) -> Iterator
             server.close()
 
 
-@fault("S01")
-@pytest.mark.postgres
-def test_no_credential_of_the_controller_is_in_the_sandbox(planted_server: Controller) -> None:
-    secret = (PLANTED, PASSWORD, planted_server.key)
-    usable(planted_server, SESSION)
-    answer = bash(planted_server, SESSION, SEARCH.format(pattern=pattern(*secret)), timeout=60)
-    assert ending(answer) == ("completed", "none", "kept", "kept")
+EACH_UPSTREAM: Final = """
+open('/mnt/files/a.txt', 'w').write('text')
+answers = [
+    run_composio_tool('TEST_ECHO', {'a': 1}),
+    run_composio_tool('NEAR_DIGEST', {'name': 'TOKEN'}),
+    run_composio_tool('FAR_DIGEST', {'name': 'x-token'}),
+    run_composio_tool('TIME_GET_CURRENT_TIME', {'timezone': 'UTC'}),
+    proxy_execute('GET', '/things', 'desk'),
+    invoke_llm('how are you?'),
+    web_search('the weather'),
+    upload_local_file('/mnt/files/a.txt'),
+]
+print([error for _, error in answers])
+"""
+
+
+def _search(server: Controller) -> None:
+    """Look for each credential in the whole sandbox, in the log and in the audit."""
+    secret = (*CREDENTIALS.values(), server.key)
+    answer = bash(server, SESSION, SEARCH.format(pattern=pattern(*secret)), timeout=60)
+    assert ending(answer) == NOTHING
     assert (answer["data"]["stdout"], answer["data"]["stderr"]) == ("", "")
     searched = MEMORY.replace("HALVES", repr([halves(one) for one in secret]))
-    assert python(planted_server, SESSION, searched, timeout=120)["data"]["stdout"] == "0\n"
-    assert not any(one in planted_server.log() for one in secret)
+    assert python(server, SESSION, searched, timeout=120)["data"]["stdout"] == "0\n"
+    with server.client() as client:
+        audit = client.get(f"/v1/sessions/{SESSION}/calls", params={"limit": 1000}).text
+    assert "TEST_ECHO" in audit
+    said = server.log() + audit
+    assert [one for one in secret if one in said] == []
+
+
+@promises("CC-1.52")
+@fault("S01", "H20")
+@pytest.mark.postgres
+def test_no_credential_of_the_controller_is_in_the_sandbox(
+    planted_server: Controller, planted_outside: Outside
+) -> None:
+    usable(planted_server, SESSION)
+    assert python(planted_server, SESSION, EACH_UPSTREAM)["data"]["stdout"] == f"{[''] * 8}\n"
+    _search(planted_server)
+    # An upstream that says what it was sent does not give it away either.
+    for server in planted_outside.servers:
+        server.always = Fault.UNAUTHORIZED
+    said = python(planted_server, SESSION, EACH_UPSTREAM)["data"]["stdout"]
+    planted_outside.recover()
+    assert said.count("no such key") == 4
+    _search(planted_server)
+
+
+@fault("H21")
+@pytest.mark.postgres
+def test_what_a_session_may_not_call_is_refused_with_a_reason_and_audited(
+    planted_server: Controller, label: str
+) -> None:
+    config = {"tools": {"time": {"disable": ["TIME_CONVERT_TIME"]}}, "toolkits": {"disable": ["desk"]}}
+    with planted_server.client() as client:
+        made = client.post("/v1/sessions", json={"label": label, "config": config})
+        assert made.status_code < 300, made.text
+    asked = [
+        ("run_composio_tool", {"tool_slug": "TIME_CONVERT_TIME", "arguments": {}}),
+        ("run_composio_tool", {"tool_slug": " time_convert_time ", "arguments": {}}),
+        ("run_composio_tool", {"tool_slug": "COMPOSIO_SEARCH_TOOLS", "arguments": {}}),
+        ("run_composio_tool", {"tool_slug": "composio_remote_bash_tool", "arguments": {"command": "true"}}),
+        ("proxy_execute", {"method": "GET", "endpoint": "/things", "toolkit": "desk"}),
+    ]
+    code = CODE + f"print(json.dumps([call(*each)['error'] for each in {asked!r}]))"
+    errors = json.loads(python(planted_server, label, code)["data"]["stdout"])
+    reasons = ["tools.time.disable"] * 2 + ["meta tool"] * 2 + ["toolkits.disable"]
+    assert [reason for reason, error in zip(reasons, errors, strict=True) if reason not in error] == []
+    assert [row["status"] for row in _calls(planted_server, label)] == ["refused"] * 5
+
+
+@fault("H22")
+@pytest.mark.postgres
+def test_a_call_that_names_another_session_or_its_execution_is_its_own(planted_server: Controller, label: str) -> None:
+    others = f"other {label}"[:150]
+    execution = planted_server.begin(others, code="import time\nwhile True: time.sleep(0.01)")
+    code = CODE + (
+        f"raw = RawHelper()\nprint(json.dumps([call('list_helpers', session={others!r}), "
+        f"raw.call('run_composio_tool', {{'tool_slug': 'TEST_ECHO'}}, execution={execution!r})['error']]))"
+    )
+    assert json.loads(python(planted_server, label, code)["data"]["stdout"]) == [None, ""]
+    assert [(row["target"], row["execution_id"]) for row in _calls(planted_server, label)] == [("TEST_ECHO", None)]
+    assert _calls(planted_server, others) == []
+    with planted_server.client() as client:
+        assert client.post(f"/v1/executions/{execution}/interrupt").status_code == 202
+
+
+def _calls(server: Controller, session: str) -> list[dict[str, Any]]:
+    """Give a session's rows of the audit."""
+    with server.client() as client:
+        found: list[dict[str, Any]] = client.get(f"/v1/sessions/{session}/calls").json()["items"]
+        return found
 
 
 @fault("S01")

@@ -166,8 +166,8 @@ def test_of_calls_in_bulk_to_a_failing_upstream_all_end_and_none_is_made_twice(b
 
 @fault("H13")
 def test_a_controller_killed_in_the_middle_of_calls_in_bulk_makes_none_twice(bulk: Bulk) -> None:
-    bulk.backend.hold_after = 400
-    execution = bulk.begin(COMPLETED, 1000)
+    bulk.backend.hold_after = 200
+    execution = bulk.begin(COMPLETED, 600)
     bulk.backend.wait_held(THREADS)
     bulk.server.kill()
     bulk.backend.release()
@@ -178,7 +178,7 @@ def test_a_controller_killed_in_the_middle_of_calls_in_bulk_makes_none_twice(bul
     assert len(failed) <= THREADS
     assert all("may have been done" in error for error in failed.values())
     assert set(bulk.backend.ledger.values()) == {1}
-    assert set(range(1000)) - set(bulk.backend.ledger) <= failed.keys()
+    assert set(range(600)) - set(bulk.backend.ledger) <= failed.keys()
 
 
 @fault("H14")
@@ -187,7 +187,7 @@ def test_calls_in_bulk_do_not_grow_the_memory_of_controller_and_agent(bulk: Bulk
     pids = bulk.server.pid, bulk.agent()
     before = [resident_mb(pid) for pid in pids]
     bulk.backend.forget()
-    assert bulk.failures(MAP, 3000) == {}
+    assert bulk.failures(MAP, 2000) == {}
     grown = [(peak_mb(pid) or 0) - (held or 0) for pid, held in zip(pids, before, strict=True)]
     assert max(grown) < GROWTH_MB, grown
-    assert len(bulk.backend.ledger) == 3000
+    assert len(bulk.backend.ledger) == 2000

@@ -18,6 +18,7 @@ from sandbox.runtimes.docker_spec import LABEL_SANDBOX
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.store_sql import SqlStore
+from tests.compat.requirements import promises
 from tests.support.engine_proxy import engine_proxy
 from tests.support.faults import fault
 from tests.support.faulty_engine import Bench, answer_of, bench, bench_without_engine
@@ -291,6 +292,7 @@ def test_a_container_removed_by_hand_while_code_runs_ends_it_with_the_cause(work
     recovered(workplace, label, old, "removed from outside")
 
 
+@promises("CC-8.01", "CC-9.13")
 @fault("C10")
 def test_a_container_removed_by_hand_while_idle_is_replaced_and_the_answer_says_why(
     workplace: Bench, label: str

@@ -18,6 +18,7 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
+from tests.compat.requirements import promises
 from tests.conftest import remove_all
 from tests.support.clock import ManualClock, until
 from tests.support.faults import fault
@@ -141,6 +142,7 @@ async def test_a_paused_sandbox_is_frozen_and_goes_on_with_its_variables(idle: I
     assert await idle.python("print(before, open('kept.txt').read())") == ("before kept\n", None)
 
 
+@promises("CC-1.41", "CC-8.01")
 @fault("I02")
 async def test_a_stopped_sandbox_has_its_files_and_the_answer_says_that_variables_are_gone(idle: Idle) -> None:
     await idle.rest(PAUSE_S, "paused")

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.errors import Overloaded
 from sandbox.limits import MIB
-from sandbox.pipe.messages import RunCode
+from sandbox.pipe.messages import CodeResult, Ending, RunCode
 from sandbox.runtimes.base import SIZES, SandboxSpec
 from sandbox.runtimes.docker import DockerRuntime
 from sandbox.runtimes.docker_address import EngineAddress, UnixAddress
@@ -17,6 +17,7 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.store_sql import SqlStore
 from tests.conftest import remove_all
+from tests.support.clock import ManualClock, until
 from tests.support.faults import fault
 from tests.support.faulty_engine import EXECUTE, bench, envelope
 
@@ -91,6 +92,50 @@ def test_a_new_session_beyond_the_bound_is_refused_with_503_and_is_not_to_be_rep
         assert place.server.run("kept", session="old")["data"]["results"] == "1"
         client.delete("/v1/sessions/old").raise_for_status()
         assert place.server.run("2", session="new")["successful"]
+
+
+@fault("L04")
+async def test_a_new_session_beyond_the_bound_gets_the_room_of_the_one_that_was_idle_longest(
+    counting: Counting, installation: str, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    manager = SessionManager(
+        counting,
+        SqlStore(f"sqlite:///{tmp_path}/workbench.db"),
+        installation=installation,
+        limits=SessionLimits(pool_size=0, max_sandboxes=2, max_memory_bytes=ENOUGH_BYTES, admission_wait_s=60),
+        timers=clock,
+    )
+
+    async def run(label: str, code: str) -> tuple[str, str | None]:
+        clock.advance(1)
+        execution = await manager.start(await manager.resolve("ann", label, None), RunCode(code), timeout_s=60)
+        result = await execution.wait()
+        assert isinstance(result, CodeResult)
+        assert result.ending is Ending.COMPLETED, result
+        return result.stdout.text, execution.recreated
+
+    look = "print('kept' in globals(), open('kept.txt').read())"
+    await manager.start_up()
+    try:
+        for label in ("first", "second"):
+            await run(label, f"kept = 1; open('kept.txt', 'w').write('{label}')")
+        clock.advance(60)
+        await until(lambda: dict(manager.states) == {"paused": 2})
+        assert (await run("third", "print('hi')")) == ("hi\n", None)
+        assert dict(manager.states) == {"live": 1, "paused": 1, "stopped": 1}
+        assert await run("second", look) == ("True second\n", None)
+        clock.advance(60)
+        await until(lambda: dict(manager.states) == {"paused": 2, "stopped": 1})
+        text, words = await run("first", look)
+        assert text == "False first\n"
+        assert words == (
+            "The sandbox had been stopped early, while nobody used it, to make room for another one and was started "
+            "again. Variables and running programs are lost; files are kept."
+        )
+        assert await run("second", look) == ("True second\n", None)
+    finally:
+        await manager.aclose()
 
 
 @fault("L03")

@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.limits import EXECUTIONS_QUEUED_MAX, MIB
 from tests.api.conftest import BASH, KEY, OTHER_KEY, WORKBENCH, Server, running_server
+from tests.compat.requirements import promises
 from tests.support.faulty_engine import EXECUTE, Bench, envelope
 
 PATHS = [EXECUTE, f"/api/v3.1/tools/execute/{BASH}", "/v1/sessions/x/executions"]
@@ -81,13 +82,14 @@ def test_what_is_no_json_object_is_malformed_whatever_it_calls_itself(
         assert error["slug"] == "Request_Malformed"
 
 
+@promises("CC-2.05", "CC-9.16")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("timeout", ["60", True, [], {}, 0, -1, 0.5, 1e308, 10**18, 781], ids=json.dumps)
 def test_a_bad_time_limit_is_named(client: httpx.Client, path: str, timeout: object) -> None:
     field = "timeout" if path.endswith(("/executions", WORKBENCH)) else "timeout_seconds"
     response = client.post(path, json=body_of(path, timeout=timeout, timeout_seconds=timeout))
     error = envelope(response, 422)
-    assert [each["path"].rpartition(".")[2] for each in error["errors"]] in (["timeout"], [field])
+    assert [each["path"].rpartition(".")[2] for each in error["fields"]] in (["timeout"], [field])
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400, "-" + "1" * 10_000, "0x10", "01", "1_000", "+1"])
@@ -103,9 +105,10 @@ def test_a_number_that_no_json_number_type_holds_is_refused(client: httpx.Client
 def test_a_field_of_the_wrong_type_is_named(client: httpx.Client, field: str, value: object) -> None:
     body = {"arguments": {"code_to_execute": "1", field: value}}
     error = envelope(client.post(EXECUTE, json=body), 422)
-    assert [each["path"] for each in error["errors"]] == [f"arguments.{field}"]
+    assert [each["path"] for each in error["fields"]] == [f"arguments.{field}"]
 
 
+@promises("CC-0.09")
 def test_fields_that_nobody_knows_are_ignored(client: httpx.Client) -> None:
     body = {"arguments": {"code_to_execute": "1", "\U0001f600": 1, "__class__": {}}, "x" * 10_000: [None], "": 0}
     assert client.post(EXECUTE, json=body).json()["error"]["slug"] == "Runtime_EngineUnavailable"
@@ -268,6 +271,7 @@ def test_new_sessions_at_once_without_a_pool_are_all_served(workplace: Bench, la
     assert len({answer["data"]["sandbox_id_suffix"] for answer in answers}) == 6
 
 
+@promises("CC-1.46")
 @pytest.mark.docker
 def test_a_session_with_too_much_to_do_says_when_to_come_back(workplace: Bench, label: str) -> None:
     workplace.begin(label)

@@ -7,6 +7,7 @@ import pytest
 from sandbox.errors import HelperRefused, InvalidArguments, InvalidRequest
 from sandbox.gateway.policy import Policies, Policy, normal_slug, toolkit_of
 from sandbox.sessions.session_config import changed_config, read_config
+from tests.compat.requirements import promises
 from tests.gateway.conftest import a_session
 
 SERVERS = ("time", "my-files", "google", "google_maps")
@@ -123,6 +124,7 @@ HELPERS = [
 ]
 
 
+@promises("CC-1.21")
 @pytest.mark.parametrize(("config", "helper", "words"), HELPERS)
 def test_helpers_are_switched_off_by_name(config: dict[str, Any], helper: str, words: str | None) -> None:
     if words is None:
@@ -132,6 +134,7 @@ def test_helpers_are_switched_off_by_name(config: dict[str, Any], helper: str, w
         policy(config).check_helper(helper)
 
 
+@promises("CC-1.23")
 def test_raw_requests_from_outside_are_switched_off_with_the_tool_for_them() -> None:
     policy({"workbench": {"enable_proxy_execution": False}}).check_requests()
     with pytest.raises(HelperRefused, match=r"proxy_execute\.enable"):
@@ -175,6 +178,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
+@promises("CC-1.30", "CC-1.31", "CC-1.32")
 @pytest.mark.parametrize(("old", "change", "new"), CHANGES)
 def test_a_change_merges_some_blocks_and_replaces_the_others(
     old: dict[str, Any], change: dict[str, Any], new: dict[str, Any]
@@ -182,6 +186,7 @@ def test_a_change_merges_some_blocks_and_replaces_the_others(
     assert changed_config(old, change) == new
 
 
+@promises("CC-1.51")
 @pytest.mark.parametrize(
     ("config", "toolkit", "words"),
     [
@@ -250,6 +255,7 @@ WRONG = [
 ]
 
 
+@promises("CC-1.29", "CC-1.24")
 @pytest.mark.parametrize(("config", "key"), WRONG)
 def test_a_wrong_key_of_a_configuration_is_named(config: object, key: str) -> None:
     with pytest.raises(InvalidRequest) as wrong:

@@ -15,6 +15,7 @@ import pytest
 
 from helpers import smart_file_extract
 from helpers.documents import PREVIEW_CHARS, extract
+from tests.compat.requirements import promises
 from tests.conftest import lacking
 from tests.helpers import documents
 
@@ -37,6 +38,7 @@ def error_of(path: Path) -> str:
 # --- documents ------------------------------------------------------------------------------------
 
 
+@promises("CC-3.06")
 def test_a_pdf_gives_the_text_of_its_pages_in_order(tmp_path: Path) -> None:
     text = text_of(documents.pdf(tmp_path / "a.pdf", ["First page", "Second page"]))
     assert text.split() == ["First", "page", "Second", "page"]
@@ -146,6 +148,7 @@ def needs_tesseract() -> None:
         lacking("no tesseract", "install tesseract-ocr")
 
 
+@promises("CC-3.06")
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "gif", "bmp", "webp"])
 def test_text_in_images_is_recognised(tmp_path: Path, suffix: str) -> None:
     needs_tesseract()

@@ -26,6 +26,7 @@ from helpers import (
 from helpers.files import PROGRESS_FROM_BYTES
 from helpers.model import INPUT_CHARS_MAX
 from sandbox import limits
+from tests.compat.requirements import promises
 from tests.helpers.conftest import Serve
 from tests.support.relay_server import Replies, result
 
@@ -76,6 +77,7 @@ def test_a_helper_explains_itself(helper: Callable[..., Any]) -> None:
     assert "kwargs" not in str(inspect.signature(helper))
 
 
+@promises("CC-3.11", "CC-2.21")
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -124,6 +126,7 @@ def test_what_makes_no_sense_is_refused_without_a_call(serve: Serve, call: Call,
 # --- run_composio_tool --------------------------------------------------------------------------
 
 
+@promises("CC-3.01")
 def test_a_tool_that_succeeds_gives_its_whole_answer(serve: Serve) -> None:
     answer = {"data": {"n": 1}, "successful": True, "error": None, "log_id": "l"}
     server = serve(lambda _: result(answer))
@@ -135,6 +138,7 @@ def test_a_tool_that_succeeds_gives_its_whole_answer(serve: Serve) -> None:
     }
 
 
+@promises("CC-3.01")
 def test_a_tool_that_fails_gives_its_answer_beside_the_error(serve: Serve) -> None:
     answer = {"data": {}, "successful": False, "error": "no such message", "log_id": None}
     serve(lambda _: result(answer, "no such message"))
@@ -146,6 +150,7 @@ def test_an_answer_that_is_no_object_is_an_error(serve: Serve) -> None:
     assert run_composio_tool("A_B", {}) == ({}, "A_B gave no object but list")
 
 
+@promises("CC-3.13")
 def test_the_shape_of_the_answer_is_printed_only_when_asked_for(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,12 +215,14 @@ def test_a_question_goes_to_the_model_as_it_is(serve: Serve) -> None:
     assert server.requests[0]["arguments"] == {"query": " is it?\n", "reasoning_effort": "high"}
 
 
+@promises("CC-3.02")
 def test_a_question_may_have_as_many_characters_as_the_contract_says(serve: Serve) -> None:
     serve(lambda request: result(str(len(json.loads(Path(request["arguments_path"]).read_text())["query"]))))
     assert limits.MODEL_INPUT_CHARS == INPUT_CHARS_MAX
     assert invoke_llm("ä" * INPUT_CHARS_MAX) == ("200000", "")
 
 
+@promises("CC-3.05")
 def test_a_search_gives_text(serve: Serve) -> None:
     server = serve(lambda _: result("found"))
     assert web_search(" words ") == ("found", "")
@@ -228,6 +235,7 @@ def test_a_search_gives_text(serve: Serve) -> None:
 ENVELOPE = {"status": 200, "data": [1], "headers": {"x": "y"}}
 
 
+@promises("CC-3.04")
 def test_a_proxy_request_of_the_newer_form_gives_the_body_of_the_answer(serve: Serve) -> None:
     server = serve(lambda _: result(ENVELOPE))
     query = {"q": "a b", "n": 1, "on": True, "ids": [1, 2], "none": None}
@@ -248,6 +256,7 @@ PARAMS: list[dict[str, Any]] = [
 ]
 
 
+@promises("CC-3.04")
 @pytest.mark.parametrize(
     "call",
     [
@@ -267,6 +276,7 @@ def test_a_proxy_request_of_the_older_form_gives_the_body_below_data(serve: Serv
     }
 
 
+@promises("CC-3.12")
 def test_an_answer_with_an_error_status_is_given_whole_beside_the_error(serve: Serve) -> None:
     envelope = {"status": 404, "data": {"message": "none"}, "headers": {}}
     serve(lambda _: result(envelope, "API returned status 404: none"))
@@ -286,6 +296,7 @@ def test_a_delete_may_go_with_and_without_a_body(serve: Serve) -> None:
 UPLOADED = {"s3_url": "u", "uploaded_file": "f", "type": "t", "id": "i", "s3key": "k", "key": "k", "message": "m"}
 
 
+@promises("CC-3.03")
 def test_one_file_is_uploaded_as_it_is(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pdf").write_text("x")
     monkeypatch.chdir(tmp_path)
@@ -298,6 +309,7 @@ def test_one_file_is_uploaded_as_it_is(serve: Serve, tmp_path: Path, monkeypatch
     }
 
 
+@promises("CC-3.03")
 @pytest.mark.parametrize("as_list", [False, True])
 def test_several_files_become_one_zip_with_a_name_for_each(serve: Serve, tmp_path: Path, as_list: bool) -> None:
     paths = [tmp_path / name for name in ("a/x.txt", "b/x.txt", "c/y")]
@@ -334,6 +346,7 @@ def test_progress_of_a_large_upload_is_one_line_that_is_rewritten(
     assert capsys.readouterr().err == "\rupload big: 4.0 of 8.0 MiB (50 %)\rupload big: 8.0 of 8.0 MiB (100 %)\n"
 
 
+@promises("CC-1.44", "CC-3.07")
 @pytest.mark.parametrize(
     ("helper", "answer"), [(get_mount_file_url, {"url": "it"}), (get_mount_file_s3_key, {"s3key": "it"})]
 )

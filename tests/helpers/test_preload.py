@@ -8,6 +8,7 @@ import pytest
 
 import helpers
 from tests.agent.kernels import Place, place
+from tests.compat.requirements import promises
 from tests.support.relay_server import Replies, Request, result, serving
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +31,7 @@ async def kernel(anyio_backend: str, short_folder: Path) -> AsyncIterator[Place]
             yield opened
 
 
+@promises("CC-1.03")
 async def test_the_helpers_are_there_without_import_and_after_a_restart(kernel: Place) -> None:
     assert await kernel.value(ALL_THERE) == "True"
     assert await kernel.value(CALL) == ANSWER
@@ -70,6 +72,7 @@ async def test_a_file_of_the_users_does_not_shadow_what_the_helpers_need(kernel:
     )
 
 
+@promises("CC-2.20")
 async def test_threads_of_a_cell_call_at_the_same_time(kernel: Place) -> None:
     code = """
 from concurrent.futures import ThreadPoolExecutor

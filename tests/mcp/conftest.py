@@ -10,9 +10,9 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.api.conftest import KEY, Server, client, server
+from tests.api.conftest import KEY, Server, client, data_dir, server
 
-__all__ = ["client", "server"]
+__all__ = ["client", "data_dir", "server"]
 
 OLD, NEW = "legacy", "auto"
 """The handshake with a connection, and (as the server can it) requests that each stand for themselves."""

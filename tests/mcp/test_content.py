@@ -171,6 +171,17 @@ async def test_what_is_no_file_of_the_session_cannot_be_read(server: Server, tai
             await client.read_resource(f"workbench://{session_id}{tail}")
 
 
+async def test_a_link_does_not_lead_out_of_the_files(server: Server, path: str) -> None:
+    folder = in_files(server, path)
+    async with connected(server, path) as client:
+        session_id = await write(
+            client, f"os.chdir({folder}); os.symlink('/etc', 'etc'); os.symlink('/etc/hosts', 'hosts')"
+        )
+        for name in ("etc/hosts", "hosts"):
+            with pytest.raises(MCPError, match="No resource"):
+                await client.read_resource(f"workbench://{session_id}/mnt/files/{name}")
+
+
 async def test_files_are_read_at_the_address_of_their_session_only(server: Server, path: str) -> None:
     other = path.replace("/mcp", "-other/mcp")
     async with connected(server, path) as one, connected(server, other) as two:

@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from tests.api.conftest import OTHER_KEY, WORKBENCH, Server
+from tests.compat.requirements import promises
 from tests.mcp.raw import ACCEPT, VERSION, call, connect, initialize, message, messages_of
 
 NONE = "trs_000000000000000000"
 
 
+@promises("CC-4.50")
 def test_initialize_gives_a_connection_and_says_what_there_is(client: httpx.Client, path: str) -> None:
     response = client.post(path, json=initialize(), headers=ACCEPT)
     (answer,) = messages_of(response)

@@ -4,6 +4,7 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import TaskGroup
+from mcp import Client
 
 from tests.api.conftest import KEY, WORKBENCH, Server
 from tests.mcp.conftest import connected
@@ -84,7 +85,7 @@ async def test_a_client_that_cancels_interrupts_what_runs(server: Server, path: 
     assert answer["data"]["results"] == "'usable'"
 
 
-async def _call(client, heard: Heard) -> None:
+async def _call(client: Client, heard: Heard) -> None:
     await client.call_tool(WORKBENCH, {"code_to_execute": ENDLESS}, progress_callback=heard)
 
 

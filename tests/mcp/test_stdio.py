@@ -1,6 +1,8 @@
 """`workbench mcp`, driven by the SDK's client as a desktop program does."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +16,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
-from tests.api.conftest import KEY, ROOT, WORKBENCH, Server
+from tests.api.conftest import KEY, ROOT, WORKBENCH, Server, running_server
 from tests.mcp.test_content import images_of, links_of, read_text
 from tests.mcp.test_progress import ENDLESS, WITHIN_S, Heard, all_ended
 from tests.mcp.test_tools import answer_of
@@ -103,6 +105,25 @@ async def test_without_a_label_the_session_ends_with_the_command(server: Server,
             await client.call_tool("NO_SUCH_TOOL", {})
     with server.client() as http:
         assert http.get(f"/v1/sessions/{answer['data']['session']['id']}").status_code == 404
+
+
+async def test_a_controller_that_is_started_anew_goes_on_serving_the_same_program(
+    data_dir: Path, errors: TextIO
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        settings = {"api_keys": KEY, "port": str(probe.getsockname()[1])}
+    with contextlib.ExitStack() as first:
+        server = first.enter_context(running_server(data_dir, **settings))
+        async with started(server, errors, "--session", "kept") as client:
+            before = answer_of(await client.call_tool(WORKBENCH, {"code_to_execute": "1"}))
+            await anyio.to_thread.run_sync(first.close)
+            with pytest.raises(MCPError, match="No controller answers"):
+                await client.call_tool(WORKBENCH, {"code_to_execute": "2"})
+            with running_server(data_dir, **settings):
+                after = answer_of(await client.call_tool(WORKBENCH, {"code_to_execute": "3"}))
+    assert after["data"]["results"] == "3"
+    assert after["data"]["session"]["id"] == before["data"]["session"]["id"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 
 from tests.api.conftest import BASH, KEY, OTHER_KEY, WORKBENCH, Server
+from tests.compat.requirements import promises
 from tests.mcp.conftest import NEW, OLD, connected
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,7 @@ async def test_a_client_finds_the_tools_with_schemas_and_hints(server: Server, p
     assert listed[BASH].input_schema["required"] == ["command"]
 
 
+@promises("CC-4.51", "CC-4.50")
 async def test_variables_and_files_are_kept_between_calls_of_both_tools(server: Server, path: str, mode: str) -> None:
     async with connected(server, path, mode=mode) as client:
         await client.call_tool(WORKBENCH, {"code_to_execute": "x = 6 * 7; open('x.txt', 'w').write(str(x))"})
@@ -132,6 +134,7 @@ async def test_a_session_that_is_switched_off_has_no_run_tools(server: Server, p
     assert not names & {WORKBENCH, BASH}
 
 
+@promises("CC-4.52")
 @pytest.mark.parametrize(
     "headers",
     [

@@ -15,6 +15,7 @@ from sandbox.sessions.session import Session
 from sandbox.sessions.session_config import read_config
 from sandbox.sessions.store_sql import SqlStore
 from sandbox.tools.base import session_note
+from tests.compat.requirements import promises
 from tests.sessions.conftest import MakeManager
 from tests.sessions.test_store import NOON, a_session
 from tests.support.running import run, running
@@ -149,6 +150,7 @@ async def told(manager: SessionManager, session: Session) -> str:
     return session_note(execution).instructions.partition("Pass session_id")[0].strip()
 
 
+@promises("CC-9.14", "CC-1.06")
 async def test_a_live_sandbox_is_resized_in_place_and_the_next_answer_says_so(
     manager: SessionManager, scripted: ScriptedRuntime
 ) -> None:

@@ -182,6 +182,19 @@ async def test_a_request_that_comes_while_it_is_paused_waits_and_runs(idle: Idle
     assert idle.scripted.rests == ["pause", "resume"]
 
 
+async def test_one_that_is_used_while_it_is_asked_for_its_jobs_is_idle_anew(idle: Idle) -> None:
+    idle.box.statuses.clear()
+    idle.clock.advance(1800)
+    await until(lambda: not idle.clock.timers)
+    await idle.run()
+    idle.box.statuses.set()
+    await until(lambda: len(idle.clock.timers) == 1)
+    assert await idle.state() == "live"
+    idle.clock.advance(59)
+    assert await idle.state() == "live"
+    await idle.rest(1, "paused")
+
+
 async def test_an_interrupted_waker_leaves_the_words_to_the_next_one(idle: Idle) -> None:
     await idle.rest(1800, "stopped")
     idle.scripted.rest.clear()

@@ -7,6 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
+from moto.server import ThreadedMotoServer
+
 from tests.support import api_host, composio_backend, model_server, search_servers
 from tests.support.faulty_server import FaultyServer, closed_port, in_thread
 
@@ -62,3 +65,30 @@ def serving(outside: Outside) -> Iterator[Outside]:
         for server in outside.servers:
             stack.enter_context(in_thread(server))
         yield outside
+
+
+@contextmanager
+def s3_server(bucket: str) -> Iterator[dict[str, str]]:
+    """Serve an S3-compatible store with a bucket; the settings of a controller that puts its objects there."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "object_store": "s3",
+        "s3_bucket": bucket,
+        "s3_endpoint_url": f"http://{host}:{port}",
+        "s3_region": "us-east-1",
+        "s3_access_key_id": "an-access-key",
+        "s3_secret_access_key": "a-secret-that-nobody-may-see",
+    }
+    try:
+        boto3.client(
+            "s3",
+            endpoint_url=settings["s3_endpoint_url"],
+            region_name=settings["s3_region"],
+            aws_access_key_id=settings["s3_access_key_id"],
+            aws_secret_access_key=settings["s3_secret_access_key"],
+        ).create_bucket(Bucket=bucket)
+        yield settings
+    finally:
+        server.stop()

@@ -45,7 +45,8 @@ GIB = 1024 * MIB
 class Box:
     """One sandbox: its agent, the stream that is open to it, what was written to files in it, its background jobs.
 
-    `memory_bytes`: what its agent says is in use; `resized`: the size that it got last.
+    `memory_bytes`: what its agent says is in use; `resized`: the size that it got last. `statuses`: while cleared, its
+    agent does not say how it is.
     """
 
     spec: SandboxSpec
@@ -61,8 +62,10 @@ class Box:
     silent: bool = False
     memory_bytes: int | None = None
     resized: Size | None = None
+    statuses: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self.statuses.set()
         self.boot()
 
     def boot(self) -> None:
@@ -87,6 +90,7 @@ class Box:
                 await self.runtime.kernels_ready.wait()
                 return Done()
             case GetStatus() | RestartKernel():
+                await self.statuses.wait()
                 return Status(self.kernel, home="/home/user", background_jobs=self.jobs, memory_bytes=self.memory_bytes)
             case ReadFile(path):
                 return await self._read(call, path)

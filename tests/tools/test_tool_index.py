@@ -20,8 +20,8 @@ def _anything(_entry: Entry) -> bool:
     return True
 
 
-def found(index: ToolIndex, use_case: str, **options: str) -> list[str]:
-    return [_name(hit) for hit in index.search(use_case, _anything, **options)]
+def found(index: ToolIndex, use_case: str, hints: str = "") -> list[str]:
+    return [_name(hit) for hit in index.search(use_case, _anything, hints=hints)]
 
 
 def _name(hit: Hit) -> str:
@@ -39,7 +39,7 @@ BEST = [
     ("create a branch", "GIT_GIT_CREATE_BRANCH"),
     ("list all branches", "GIT_GIT_BRANCH"),
     ("compare two branches", "GIT_GIT_DIFF"),
-    ("unstage changes", "GIT_GIT_RESET"),
+    ("reset staged changes", "GIT_GIT_RESET"),
     ("which tables are in the sqlite database", "SQLITE_LIST_TABLES"),
     ("describe a table", "SQLITE_DESCRIBE_TABLE"),
     ("run a select query on a database", "SQLITE_READ_QUERY"),
@@ -65,7 +65,7 @@ BEST = [
     ("refund a customer", "PAY_REFUND_PAYMENT"),
     ("invoice a customer", "PAY_CREATE_INVOICE"),
     ("weather tomorrow", "WEATHER_GET_FORECAST"),
-    ("directions from Paris to Lyon by train", "MAPS_FIND_ROUTE"),
+    ("directions between two places", "MAPS_FIND_ROUTE"),
     ("take a screenshot of a page", "WEB_TAKESCREENSHOT"),
     ("get the text of a web page", "WEB_FETCHPAGE"),
     ("github api", "github"),
@@ -98,6 +98,9 @@ def test_what_no_tool_does_fits_none(index: ToolIndex, use_case: str) -> None:
         "email\x00send",
         "\ud800",
         "x" * 100_000,
+        "a_" * 50_000,
+        "what " + " " * 50_000 + "time",
+        "aB" * 50_000,
         "AND OR NOT NEAR",
         "send* + email -mail (",
         "日本語 の 時間",
@@ -134,8 +137,8 @@ def test_the_name_of_a_toolkit_decides_between_equals(index: ToolIndex) -> None:
 
 def test_what_is_known_already_helps_where_it_fits(index: ToolIndex) -> None:
     plain, helped = found(index, "create one"), found(index, "create one", hints="spreadsheet_id: 1, range: A1")
-    assert sorted(plain) != [] and "SHEETS_CREATE_CHART" in helped
-    assert helped.index("SHEETS_CREATE_CHART") == 0
+    assert plain[0] != "SHEETS_CREATE_CHART"
+    assert helped[0] == "SHEETS_CREATE_CHART"
 
 
 def test_what_is_not_allowed_is_never_found(index: ToolIndex) -> None:

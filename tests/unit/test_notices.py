@@ -3,10 +3,12 @@
 from sandbox.limits import INLINE_CHARS
 from sandbox.pipe.messages import StreamOutput
 from sandbox.tools.notices import bash_text, notebook_text, workbench_text
+from tests.compat.requirements import promises
 
 PATH = "/mnt/files/.composio/output/bash_fish_stdout.txt"
 
 
+@promises("CC-7.01")
 def test_a_cut_bash_stream_names_its_file_in_the_agreed_words() -> None:
     stream = StreamOutput(text="x" * INLINE_CHARS, bytes=50_000, lines=1, path=PATH)
     assert bash_text(stream) == "x" * INLINE_CHARS + (
@@ -17,6 +19,7 @@ def test_a_cut_bash_stream_names_its_file_in_the_agreed_words() -> None:
     )
 
 
+@promises("CC-7.02")
 def test_a_cut_workbench_stream_names_its_file_in_the_agreed_words() -> None:
     path = "/mnt/files/.composio/output/exec_once_stdout.txt"
     stream = StreamOutput(text="x" * INLINE_CHARS, bytes=50_000, lines=1, path=path)
@@ -39,6 +42,7 @@ def test_a_cut_stream_without_a_file_says_why_there_is_none() -> None:
     assert bash_text(stream) == workbench_text(stream) == words
 
 
+@promises("CC-2.15")
 def test_results_are_the_stdout_then_the_value_stripped_at_the_end() -> None:
     assert notebook_text(StreamOutput(text="hi\n"), StreamOutput(text="42\n"), None) == "hi\n42"
 

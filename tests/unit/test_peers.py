@@ -178,6 +178,8 @@ def test_a_silent_child_is_given_up_and_ended_with_its_children(tmp_path: Path) 
     program = (
         "import json, subprocess, sys, time\n"
         "far = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        # For a moment after it was started a program has no arguments yet.
+        "while not open(f'/proc/{far.pid}/cmdline').read(): pass\n"
         "print(json.dumps({'versions': {'pid': str(far.pid)}, 'installations': []}), flush=True)\n"
         "time.sleep(600)\n"
     )

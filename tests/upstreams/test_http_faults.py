@@ -17,6 +17,7 @@ from sandbox.errors import (
     UpstreamUnavailable,
     WorkbenchError,
 )
+from tests.compat.requirements import promises
 from tests.support.faulty_server import Fault, FaultyServer
 from tests.upstreams.http_cases import CASES, SECRETS, Case, running
 
@@ -65,6 +66,7 @@ async def test_a_server_that_is_down_may_be_asked_again(case: Case) -> None:
     assert raised.value.retry
 
 
+@promises("CC-3.10")
 @each_case
 @pytest.mark.parametrize("fault", BROKEN)
 async def test_a_broken_connection_is_tried_again_only_when_the_call_has_no_effect(case: Case, fault: Fault) -> None:
@@ -98,6 +100,7 @@ async def test_what_is_not_http_is_said_to_be_so(case: Case) -> None:
     assert not error.retry
 
 
+@promises("CC-3.10")
 @each_case
 @pytest.mark.parametrize("fault", LATER)
 async def test_a_429_says_when_to_come_back(case: Case, fault: Fault) -> None:

@@ -17,6 +17,7 @@ from sandbox.upstreams.links import LinkSigner
 from sandbox.upstreams.object_keys import new_key
 from sandbox.upstreams.objects_local import LocalObjects
 from sandbox.upstreams.objects_s3 import S3Objects
+from tests.compat.requirements import promises
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +163,7 @@ async def test_a_full_local_store_refuses_and_stays_as_it_was(tmp_path: Path) ->
     await objects.aclose()
 
 
+@promises("CC-1.43")
 async def test_old_objects_are_removed(tmp_path: Path) -> None:
     now = [0.0]
     signer = LinkSigner(b"key")
@@ -173,6 +175,17 @@ async def test_old_objects_are_removed(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await objects.link(key)
     await objects.aclose()
+
+
+async def test_an_object_is_uploaded_by_a_link_to_s3_with_the_type_that_the_upload_names(s3: S3Objects) -> None:
+    key = new_key("uploads", "report.pdf")
+    place = await s3.upload_link(key, md5="0" * 32)
+    assert place.location == f"workbench/{key}"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        put = await client.put(place.url, content=b"bytes", headers={"content-type": "application/pdf"})
+    assert put.status_code == 200
+    stored = await s3.link(key)
+    assert (stored.size, stored.content_type) == (5, "application/pdf")
 
 
 async def test_a_range_of_a_local_object_is_read(local: LocalObjects) -> None:

@@ -1,0 +1,1 @@
+"""The session API of the Composio face. Wire names live here; each module is one concern."""

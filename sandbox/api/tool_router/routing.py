@@ -1,0 +1,32 @@
+"""What the modules of routes share: routes under a prefix, and the name of a session in a path."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+SESSION: Final = "/tool_router/session/{session_id}"
+
+Ref = Annotated[str, Path(max_length=500, description="A session's id, or the label that it is known by.")]
+
+
+class Routes:
+    """Adds routes under a prefix; their operations are named after their handler and the version in the prefix."""
+
+    def __init__(self, prefix: str, tag: str) -> None:
+        # The router's own prefix: then a route knows its whole path, which is its name in log and metrics.
+        self.router = APIRouter(prefix=prefix, tags=[tag])
+        self._version = prefix.split("/")[2].replace(".", "_")
+
+    def add(self, method: str, path: str, handler: Callable[..., Any], summary: str, *, status: int = 200) -> None:
+        """Add one."""
+        self.router.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            status_code=status,
+            operation_id=f"{handler.__name__}_{self._version}",
+            summary=summary,
+            response_class=Response,
+        )
