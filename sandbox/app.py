@@ -41,7 +41,7 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
-from sandbox.tools.base import TimeLimits
+from sandbox.tools.base import OnStage, TimeLimits
 from sandbox.tools.create_plan import CreatePlanTool
 from sandbox.tools.get_schemas import GetSchemasTool
 from sandbox.tools.manage_connections import ManageConnectionsTool
@@ -120,64 +120,16 @@ def build(settings: Settings) -> Workbench:
         runtime,
         store,
         installation=installation_of(settings),
-        limits=SessionLimits(
-            pool_size=settings.pool_size,
-            pool_sizes=settings.pool_sizes,
-            pool_max_age_s=settings.pool_max_age_s,
-            pool_check_s=settings.pool_check_s,
-            max_sandboxes=settings.max_sandboxes,
-            max_memory_bytes=settings.max_memory_bytes,
-            starts_at_once=settings.starts_at_once,
-            admission_queue=settings.admission_queue,
-            admission_wait_s=settings.admission_wait_s,
-            boot_deadline_s=settings.boot_timeout_s,
-            shutdown_grace_s=float(settings.shutdown_grace_s),
-            keep_sandboxes=settings.on_shutdown is OnShutdown.KEEP and settings.runtime is not RuntimeName.PROCESS,
-            call_deadline_s=settings.engine_timeout_s,
-            silence_s=settings.agent_silence_s,
-            probe_s=settings.agent_silence_s,
-            results_age_s=settings.results_days * _DAY_S,
-            idle=_idle_rules(settings),
-            idle_of=_idle_rules_by_owner(settings),
-        ),
+        limits=_limits(settings),
         observer=metrics,
         helpers=gateway,
     )
     # Its default hooks log upstreams' words and count in a registry that nobody reads.
     stamina.instrumentation.set_on_retry_hooks(())
-    metrics.watch_by("sandboxes", "Sandboxes of sessions by state.", "state", lambda: manager.states)
-    admission = manager.supply.admission
-    metrics.watch("admission_waiting", "Requests that wait for room for a sandbox.", lambda: admission.waiting)
-    metrics.watch("admission_starting", "Sandboxes that start now, the pool's too.", lambda: admission.starting)
-    metrics.watch_count("admission_refused", "Requests refused for want of room.", lambda: admission.refused)
-    metrics.watch("executions_running", "Executions that have not ended.", lambda: manager.running)
-    metrics.watch("results_waiting", "Executions that ended and are not stored yet.", lambda: manager.results_waiting)
-    metrics.watch("helper_calls_running", "Helper calls that run.", lambda: gateway.turns.running)
-    metrics.watch("helper_calls_waiting", "Helper calls that wait for their turn.", lambda: gateway.turns.waiting)
-    metrics.watch("audit_waiting", "Rows of the audit that are not stored yet.", lambda: gateway.audit.waiting)
-    metrics.watch_count("audit_dropped", "Rows of the audit that were lost.", lambda: gateway.audit.dropped)
-    metrics.watch_count("pipe_received_bytes", "Bytes from agents (docker runtime).", lambda: traffic.received)
-    metrics.watch_count("pipe_sent_bytes", "Bytes to agents (docker runtime).", lambda: traffic.sent)
+    _watch(metrics, manager, gateway, traffic)
     responses = Responses(Offload(manager), offload_chars=settings.offload_chars)
     directory = Directory(outside.upstreams.tools, settings.proxy_hosts, gateway.policies)
-    toolbox = make_toolbox(
-        manager,
-        workbench=TimeLimits(
-            settings.workbench_timeout_default_s, settings.workbench_timeout_max_s, settings.queue_timeout_s
-        ),
-        bash=TimeLimits(settings.bash_timeout_default_s, settings.bash_timeout_max_s),
-        strict_schema=settings.strict_schema,
-        on_stage=metrics.stage,
-        others=[
-            MultiExecuteTool(manager, gateway, responses, at_once=settings.multi_execute_at_once),
-            ProxyTool(manager, gateway),
-            SearchTool(manager, directory, gateway),
-            GetSchemasTool(manager, directory),
-            ManageConnectionsTool(manager, directory, gateway),
-            WaitForConnectionsTool(manager, directory, gateway),
-            CreatePlanTool(manager, directory, gateway),
-        ],
-    )
+    toolbox = _toolbox(settings, manager, gateway, directory, responses, on_stage=metrics.stage)
     return Workbench(
         settings,
         runtime,
@@ -290,6 +242,75 @@ def make_runtime(settings: Settings, *, on_call: OnCall | None = None, traffic: 
         on_call=on_call,
         traffic=traffic,
         timeout_s=settings.engine_timeout_s,
+    )
+
+
+def _limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        pool_size=settings.pool_size,
+        pool_sizes=settings.pool_sizes,
+        pool_max_age_s=settings.pool_max_age_s,
+        pool_check_s=settings.pool_check_s,
+        max_sandboxes=settings.max_sandboxes,
+        max_memory_bytes=settings.max_memory_bytes,
+        starts_at_once=settings.starts_at_once,
+        admission_queue=settings.admission_queue,
+        admission_wait_s=settings.admission_wait_s,
+        boot_deadline_s=settings.boot_timeout_s,
+        shutdown_grace_s=float(settings.shutdown_grace_s),
+        keep_sandboxes=settings.on_shutdown is OnShutdown.KEEP and settings.runtime is not RuntimeName.PROCESS,
+        call_deadline_s=settings.engine_timeout_s,
+        silence_s=settings.agent_silence_s,
+        probe_s=settings.agent_silence_s,
+        results_age_s=settings.results_days * _DAY_S,
+        idle=_idle_rules(settings),
+        idle_of=_idle_rules_by_owner(settings),
+    )
+
+
+def _watch(metrics: Metrics, manager: SessionManager, gateway: Gateway, traffic: Traffic) -> None:
+    """Have what counts itself looked up when metrics are read."""
+    metrics.watch_by("sandboxes", "Sandboxes of sessions by state.", "state", lambda: manager.states)
+    admission = manager.supply.admission
+    metrics.watch("admission_waiting", "Requests that wait for room for a sandbox.", lambda: admission.waiting)
+    metrics.watch("admission_starting", "Sandboxes that start now, the pool's too.", lambda: admission.starting)
+    metrics.watch_count("admission_refused", "Requests refused for want of room.", lambda: admission.refused)
+    metrics.watch("executions_running", "Executions that have not ended.", lambda: manager.running)
+    metrics.watch("results_waiting", "Executions that ended and are not stored yet.", lambda: manager.results_waiting)
+    metrics.watch("helper_calls_running", "Helper calls that run.", lambda: gateway.turns.running)
+    metrics.watch("helper_calls_waiting", "Helper calls that wait for their turn.", lambda: gateway.turns.waiting)
+    metrics.watch("audit_waiting", "Rows of the audit that are not stored yet.", lambda: gateway.audit.waiting)
+    metrics.watch_count("audit_dropped", "Rows of the audit that were lost.", lambda: gateway.audit.dropped)
+    metrics.watch_count("pipe_received_bytes", "Bytes from agents (docker runtime).", lambda: traffic.received)
+    metrics.watch_count("pipe_sent_bytes", "Bytes to agents (docker runtime).", lambda: traffic.sent)
+
+
+def _toolbox(
+    settings: Settings,
+    manager: SessionManager,
+    gateway: Gateway,
+    directory: Directory,
+    responses: Responses,
+    *,
+    on_stage: OnStage,
+) -> Toolbox:
+    return make_toolbox(
+        manager,
+        workbench=TimeLimits(
+            settings.workbench_timeout_default_s, settings.workbench_timeout_max_s, settings.queue_timeout_s
+        ),
+        bash=TimeLimits(settings.bash_timeout_default_s, settings.bash_timeout_max_s),
+        strict_schema=settings.strict_schema,
+        on_stage=on_stage,
+        others=[
+            MultiExecuteTool(manager, gateway, responses, at_once=settings.multi_execute_at_once),
+            ProxyTool(manager, gateway),
+            SearchTool(manager, directory, gateway),
+            GetSchemasTool(manager, directory),
+            ManageConnectionsTool(manager, directory, gateway),
+            WaitForConnectionsTool(manager, directory, gateway),
+            CreatePlanTool(manager, directory, gateway),
+        ],
     )
 
 

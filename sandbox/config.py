@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -371,35 +370,3 @@ def check_exposure(settings: Settings) -> None:
             f"host is {settings.host}, which others can reach, and no api_keys are configured",
             suggested_fix=f"Set {ENV_PREFIX}API_KEYS, or listen on 127.0.0.1.",
         )
-
-
-def settings_markdown() -> str:
-    """Render all settings as the page `docs/settings.md`."""
-    lines = [
-        "# Settings",
-        "",
-        f"Each setting can be given in the environment (`{ENV_PREFIX}` and the name in capitals) or in a TOML file:",
-        f"the one that `{CONFIG_VARIABLE}` names, else `{CONFIG_FILE}` in the current folder. The environment wins.",
-        "An unknown name in the file is an error.",
-        "",
-        "| setting | default | meaning |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| `{name}` | {_default_text(info)} | {info.description} |" for name, info in Settings.model_fields.items()
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _default_text(info: FieldInfo) -> str:
-    extra = info.json_schema_extra
-    if isinstance(extra, dict) and "shown" in extra:
-        return str(extra["shown"])
-    value = info.default
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, bool):
-        return "`true`" if value else "`false`"
-    if isinstance(value, float):
-        return f"`{value:g}`"
-    return f"`{value}`"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.config import RuntimeName, Settings, load_settings, settings_markdown
+from sandbox.config import RuntimeName, Settings, load_settings
+from sandbox.config_page import settings_markdown
 from sandbox.errors import ConfigurationError
 from sandbox.kept import load_or_make
 
@@ -115,7 +116,7 @@ def test_the_url_for_clients_can_be_another_than_the_address() -> None:
 
 def test_every_setting_is_documented() -> None:
     assert DOCS.read_text(encoding="utf-8") == settings_markdown(), (
-        "docs/settings.md is not what sandbox.config.settings_markdown() gives"
+        "docs/settings.md is not what sandbox.config_page.settings_markdown() gives"
     )
 
 

@@ -7,6 +7,7 @@ from yarl import URL
 
 from sandbox.errors import InvalidArguments
 from sandbox.upstreams.endpoints import same_origin, target
+from tests.compat.requirements import promises
 from tests.upstreams.http_cases import proxy_call
 
 BASE = "https://api.example.com/v1"
@@ -36,6 +37,7 @@ def test_a_path_is_under_the_base_and_a_url_on_its_host(endpoint: str, expected:
     assert same_origin(BASE, url)
 
 
+@promises("CC-1.45")
 @pytest.mark.parametrize(
     "endpoint",
     [
