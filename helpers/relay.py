@@ -26,6 +26,7 @@ RECEIVE_BYTES = 64 * 1024
 Answer = tuple[Any, str]
 OnProgress = Callable[[int, "int | None"], None]
 
+_LEFT_BEHIND = "the cell that started this thread was interrupted: start new threads (a new executor) to call again"
 _NO_RELAY = "the helpers are not available here: {why}"
 
 
@@ -59,6 +60,7 @@ class Relay:
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._cell = 0
         self._interrupted = ""
+        self._cells_interrupted: set[int] = set()
         os.register_at_fork(after_in_child=self._forget)
 
     def begin_cell(self) -> None:
@@ -74,6 +76,10 @@ class Relay:
         """
         if self._interrupted:
             return None, self._interrupted
+        # What an interrupted cell has left in the queue of its threads must not go on under the next cell.
+        began_in = self._idle.__dict__.setdefault("cell", self._cell)
+        if began_in in self._cells_interrupted and threading.current_thread() is not threading.main_thread():
+            return None, _LEFT_BEHIND
         body = encoded(arguments)
         if len(body) <= ARGUMENTS_INLINE_BYTES:
             return self._exchange(b'{"helper":"%s","arguments":%s%s' % (name.encode(), body, self._suffix), on_progress)
@@ -152,8 +158,10 @@ class Relay:
     def _settle(self, reply: dict[str, Any], cell: int) -> Answer:
         """Take an answer for what it says."""
         error: str = reply.get("error") or ""
-        if reply.get("interrupted") and cell == self._cell:
-            self._interrupted = error or "the execution was interrupted"
+        if reply.get("interrupted"):
+            self._cells_interrupted.add(cell)
+            if cell == self._cell:
+                self._interrupted = error or "the execution was interrupted"
         path = reply.get("path")
         return (reply.get("result") if path is None else read_answer(path)), error
 

@@ -198,6 +198,23 @@ def test_after_an_interrupt_further_calls_of_the_cell_are_not_made(path: Path, r
         assert len(server.requests) == 2
 
 
+def test_threads_that_an_interrupted_cell_has_left_do_not_go_on_under_the_next_one(path: Path, relay: Relay) -> None:
+    def respond(request: Request) -> Replies:
+        return interrupted(request) if request["helper"] == "second" else result("done")
+
+    with serving(path, respond) as server, ThreadPoolExecutor(1) as left:
+        assert left.submit(relay.call, "first", {}).result(30) == ("done", "")
+        left.submit(relay.call, "second", {}).result(30)
+        relay.begin_cell()
+        answer, error = left.submit(relay.call, "third", {}).result(30)
+        assert answer is None
+        assert "start new threads" in error
+        assert relay.call("main", {}) == ("done", "")
+        with ThreadPoolExecutor(1) as new:
+            assert new.submit(relay.call, "new", {}).result(30) == ("done", "")
+        assert server.names() == ["first", "second", "main", "new"]
+
+
 def test_the_interrupt_of_an_earlier_cell_does_not_stop_the_next_one(path: Path, relay: Relay) -> None:
     asked, next_cell = threading.Event(), threading.Event()
 
