@@ -31,7 +31,7 @@ programs:
 	@scripts/test_programs
 
 test: image programs ## run every test (PYTEST_ARGS: options for pytest)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: venv ## check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -49,5 +49,5 @@ pins: venv ## renew constraints.txt from pyproject.toml and the image's package 
 	@$(BIN)/python scripts/pins.py
 
 clean: ## remove the virtual environment and caches; images and data stay
-	@rm -rf .venv .cache/peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .cache/peers .cache/compat build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

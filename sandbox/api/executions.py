@@ -60,7 +60,8 @@ def execution_routes() -> APIRouter:
     add("/sessions/{ref}/executions", start, methods=["POST"], status_code=202, summary="Start an execution")
     add("/sessions/{ref}/executions", recent, methods=["GET"], summary="List recent executions")
     add("/executions/{execution_id}", read, methods=["GET"], summary="Read an execution and its result")
-    add("/executions/{execution_id}/interrupt", interrupt, methods=["POST"], summary="Interrupt one execution")
+    stop = "/executions/{execution_id}/interrupt"
+    add(stop, interrupt, methods=["POST"], status_code=202, summary="Interrupt one execution")
     add("/executions/{execution_id}/events", events, methods=["GET"], summary="Follow an execution live")
     return router
 

@@ -78,6 +78,17 @@ _ANSWER_EXAMPLE: Final = {
     "session_info": None,
 }
 
+_EVENT: Final = {
+    "type": "object",
+    "description": "Each event of the stream",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
+_TEXTS: Final = {
+    "/metrics": {"text/plain": {"schema": {"type": "string"}}},
+    "/v1/executions/{execution_id}/events": {"text/event-stream": {"schema": _EVENT}},
+}
+"""By path: answers that are no JSON."""
+
 # By method and path template: body, answer, and examples of the body.
 _SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
     **tool_router_shapes(),
@@ -149,6 +160,8 @@ def _describe(operation: dict[str, Any], method: str, path: str) -> None:
         "description": "What went wrong",
         "content": {JSON: {"schema": _reference(Envelope)}},
     }
+    if path in _TEXTS:
+        responses["200"]["content"] = _TEXTS[path]
     if path not in _OPEN_PATHS:
         operation["security"] = [{name: []} for name in _SECURITY]
     body, answer = _SHAPES.get((method, path), (None, None))

@@ -43,8 +43,9 @@ def serving(**settings: str) -> Iterator[Server]:
 
 @contextmanager
 def full_serving() -> Iterator[Server]:
-    """Run a server that has room for one sandbox and lets nobody wait."""
+    """Run a server that has room for one sandbox, which is taken, and lets nobody wait."""
     with serving(max_sandboxes="1", pool_size="0", admission_queue="0", make_room_after_s="0") as running:
+        running.run("1", session="taken")
         yield running
 
 

@@ -1,12 +1,15 @@
 """Makes the environments of `versions`, several at once, in a cache folder of the checkout."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -68,25 +71,37 @@ class Environments:
 def _fill_python(cache: Path, wanted: PythonEnvironment) -> Path:
     folder = cache / f"python-{wanted.name}-{_digest(*wanted.packages, sys.version)}"
     python = folder / "bin" / "python"
-    if not (folder / _COMPLETE).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, symlinks=True)  # without a pip of its own: ours fills it
-        _run([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", *wanted.packages])
-        (folder / _COMPLETE).touch()
+    with _alone(folder):
+        if not (folder / _COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            venv.create(folder, symlinks=True)  # without a pip of its own: ours fills it
+            pip = [sys.executable, "-m", "pip", "--python", str(python)]
+            _run([*pip, "install", "--quiet", "--no-compile", *wanted.packages])
+            (folder / _COMPLETE).touch()
     return python
 
 
 def _fill_node(cache: Path) -> Path:
     folder = cache / f"node-{_digest(*NODE_PACKAGES)}"
-    if not (folder / _COMPLETE).exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise NotInstalled("npm is not there: install Node.js")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _run([npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-save", *NODE_PACKAGES])
-        (folder / _COMPLETE).touch()
+    with _alone(folder):
+        if not (folder / _COMPLETE).exists():
+            npm = shutil.which("npm")
+            if npm is None:
+                raise NotInstalled("npm is not there: install Node.js")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _run([npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-save", *NODE_PACKAGES])
+            (folder / _COMPLETE).touch()
     return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder: tests run in several processes, and each environment is made by one of them."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run(command: list[str]) -> None:

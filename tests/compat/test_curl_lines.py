@@ -41,7 +41,9 @@ def test_each_command_is_answered_in_the_shape_of_the_document(compat: Server, l
 
 @promises("CC-9.20", "CC-8.02", "CC-1.02")
 def test_what_one_command_leaves_the_next_one_finds_under_the_documents_label(compat: Server) -> None:
-    first = CurlLine("COMPOSIO_REMOTE_WORKBENCH", '{"arguments": {"code_to_execute": "v = 6", "session_id": "abcd"}}', ())
+    first = CurlLine(
+        "COMPOSIO_REMOTE_WORKBENCH", '{"arguments": {"code_to_execute": "v = 6", "session_id": "abcd"}}', ()
+    )
     then = CurlLine(
         "COMPOSIO_REMOTE_WORKBENCH", '{"arguments": {"code_to_execute": "v * 7", "session_id": "abcd"}}', ()
     )

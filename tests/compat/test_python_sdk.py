@@ -1,6 +1,7 @@
 """The Python package `composio`, unmodified, of three generations, against a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -31,30 +32,25 @@ middle = pytest.mark.parametrize("sdk", [MIDDLE], ids=lambda sdk: sdk.name, indi
 old = pytest.mark.parametrize("sdk", [OLD], ids=lambda sdk: sdk.name, indirect=True)
 
 
+Runs = Callable[[PythonEnvironment], Said]
+
+
 @pytest.fixture(scope="session")
-def runs(
-    environments: Environments, compat: Server, full: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Said]]:
+def runs(environments: Environments, compat: Server, full: Server, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """What each generation said; it runs once."""
-    said: dict[str, Said] = {}
 
-    class Runs(dict[str, Said]):
-        def __missing__(self, name: str) -> Said:
-            wanted = next(each for each in SDKS if each.name == name)
-            python = python_of(environments, wanted)
-            folder = tmp_path_factory.mktemp("sdk")
-            self[name] = run_program(python, "sdk.py", folder, compat.url, full_url=full.url)
-            return self[name]
+    @cache
+    def said(wanted: PythonEnvironment) -> Said:
+        python = python_of(environments, wanted)
+        return run_program(python, "sdk.py", tmp_path_factory.mktemp("sdk"), compat.url, full_url=full.url)
 
-    said = Runs()
-    yield said
+    return said
 
 
 @pytest.fixture
-def sdk(runs: dict[str, Said], request: pytest.FixtureRequest) -> Said:
+def sdk(runs: Runs, request: pytest.FixtureRequest) -> Said:
     """What one generation said."""
-    wanted: PythonEnvironment = request.param
-    return runs[wanted.name]
+    return runs(request.param)
 
 
 @every

@@ -1,4 +1,4 @@
-"""The published clients that tests run, unmodified, each in an environment of its own; no other place names versions."""
+"""The published clients that tests run, unmodified, each in an environment of its own. All versions stand here."""
 
 from dataclasses import dataclass
 from typing import Final

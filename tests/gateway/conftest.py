@@ -1,6 +1,6 @@
 """A gateway over real stores, and what is needed to call it."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -101,22 +101,43 @@ class Calls:
 
 
 class NoFiles:
-    """Of a sandbox that has none."""
+    """A sandbox without files."""
 
     async def folder(self) -> str:
+        """Where they would be."""
         return "/mnt/files"
 
-    def read(self, path: str, *, timeout_s: float, offset: int = 0, most: int | None = None) -> AsyncIterator[bytes]:
+    async def stat(self, path: str, *, inside: str | None = None) -> FileInfo:
+        """There is none."""
         raise CallFault("not_found", path)
+
+    async def read(
+        self,
+        path: str,
+        *,
+        timeout_s: float,
+        offset: int = 0,
+        most: int | None = None,
+        inside: str | None = None,
+        file_id: int = 0,
+    ) -> AsyncGenerator[bytes, None]:
+        """There is none."""
+        raise CallFault("not_found", path)
+        yield b""
 
     async def list(self, path: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> FileList:
-        raise CallFault("not_found", path)
+        """There are none."""
+        return FileList(())
 
-    async def write(self, path: str, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:
-        raise CallFault("not_found", path)
+    async def write(
+        self, path: str, data: AsyncIterable[bytes], *, timeout_s: float, inside: str | None = None
+    ) -> FileInfo:
+        """It takes none."""
+        raise CallFault("denied", path)
 
-    async def delete(self, path: str) -> None:
-        raise CallFault("not_found", path)
+    async def delete(self, path: str, *, inside: str | None = None) -> bool:
+        """There was none."""
+        return False
 
 
 class ToolSource:

@@ -137,7 +137,9 @@ def agentic():
     tools = own.create(user_id="somebody").tools()
     return [
         plain(tools[WORKBENCH](code_to_execute="x = 41\nprint(x + 1)", thought="try")),
-        plain(tools[WORKBENCH](code_to_execute=f"import os; os.chdir({FILES}); open('made', 'w').write('by python'); x")),
+        plain(
+            tools[WORKBENCH](code_to_execute=f"import os; os.chdir({FILES}); open('made', 'w').write('by python'); x")
+        ),
         plain(tools[BASH](command=f"cd {FOLDER}; cat made; exit 3")),
         plain(tools[WORKBENCH](code_to_execute="1/0")),
     ]
@@ -311,14 +313,14 @@ def switched_off_call():
 
 
 def overloaded():
-    """A service with room for one sandbox, which is taken: how many requests the package makes."""
+    """A service without room for another sandbox: how many requests the package makes."""
     full = client(base_url=os.environ["COMPAT_FULL_URL"])
-    first, second = (full.create(user_id=user) for user in ("one", "two"))
-    run = {"tool_slug": WORKBENCH, "arguments": {"code_to_execute": "1"}}
-    full.client.tool_router.session.execute(first.session_id, **run)
+    made = full.create(user_id="somebody")
     sent.lines.clear()
     try:
-        full.client.tool_router.session.execute(second.session_id, **run)
+        full.client.tool_router.session.execute(
+            made.session_id, tool_slug=WORKBENCH, arguments={"code_to_execute": "1"}
+        )
     except composio.client.APIError as error:
         return {"status": error.status_code, "requests": len(sent.lines)}
 
@@ -361,7 +363,7 @@ def ended(step):
     """Run a step and say how it ended."""
     try:
         return {"value": step()}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 # whatever a release raises is what is told
         status, details = getattr(error, "status_code", None), getattr(error, "details", None)
         kinds = [kind.__name__ for kind in type(error).__mro__]
         return {"raised": kinds, "status": status, "words": str(error), "details": plain(details)}
