@@ -123,6 +123,7 @@ async def test_each_command_has_a_fresh_shell(bash: Bash) -> None:
         f"{NAP} & disown",
         f"(setsid {NAP} >/dev/null 2>&1 &)",
     ],
+    ids=["nohup", "subshell", "setsid", "disown", "daemon"],
 )
 async def test_a_background_job_does_not_hold_the_call_and_survives_to_the_next(bash: Bash, command: str) -> None:
     result = await run(bash, command)
