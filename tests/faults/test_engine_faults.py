@@ -335,6 +335,7 @@ def test_a_container_paused_by_hand_while_code_runs_is_resumed_and_nothing_is_lo
     execution = workplace.begin(label)
     workplace.engine.pause(workplace.container_of(suffix))
     workplace.proxy.wait_for("POST .*/unpause")
+    workplace.until_resumed(workplace.container_of(suffix))
     workplace.go(workplace.container_of(suffix))
     item = workplace.ended(execution)
     assert answer_of(item)["ending"] == "completed"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import docker
@@ -58,6 +59,12 @@ class Bench:
         """Wait until the engine has removed it."""
         with suppress(docker.errors.NotFound):
             self.engine.wait(container, condition="removed", timeout=30)
+
+    def until_resumed(self, container: str) -> None:
+        """Wait until it is not paused any more."""
+        end = monotonic() + 30
+        while self.engine.inspect_container(container)["State"]["Paused"]:
+            assert monotonic() < end, f"{container} is still paused"
 
     def go(self, container: str) -> None:
         """Make the file that ends UNTIL_GO."""
