@@ -35,10 +35,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         count, measure = self._counter, self._histogram
-        self._requests = count(
-            "http_requests", "Requests answered; status 0: the client left before.", "route", "method", "status"
+        self._requests = _Timed(
+            count("http_requests", "Requests answered; status 0: the client left before.", "route", "method", "status"),
+            measure("http_request_seconds", "Time to answer a request.", "route"),
         )
-        self._request_seconds = measure("http_request_seconds", "Time to answer a request.", "route")
         stages = measure("request_stage_seconds", _STAGE_WORDS, "stage", buckets=_FINE_SECONDS)
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
         self._faults = count(
@@ -47,10 +47,10 @@ class Metrics:
             "border",
             "slug",
         )
-        self._executions = count(
-            "executions", "Executions by how they ended; no_sandbox: none could be had.", "kind", "ending"
+        self._executions = _Timed(
+            count("executions", "Executions by how they ended; no_sandbox: none could be had.", "kind", "ending"),
+            measure("execution_seconds", "Time of an execution, from request to end.", "kind"),
         )
-        self._execution_seconds = measure("execution_seconds", "Time of an execution, from request to end.", "kind")
         self._followers = self._gauge("live_followers", "Clients that follow an execution live now.")
         self._starts = count("sandbox_starts", "Sandboxes given to sessions, from the pool or by a boot.", "source")
         self._start_seconds = measure("sandbox_start_seconds", "Time that a session waited for its sandbox.", "source")
@@ -70,18 +70,19 @@ class Metrics:
             "Claims (hit, miss), refills (refilled, refill_failed), ready ones that were lost, replaced or given_up.",
             "event",
         )
-        self._engine_calls = count(
-            "engine_calls", "Calls to the engine; outcome: ok, or the slug.", "operation", "outcome"
+        self._engine_calls = _Timed(
+            count("engine_calls", "Calls to the engine; outcome: ok, or the slug.", "operation", "outcome"),
+            measure("engine_call_seconds", "Time of a call to the engine.", "operation"),
         )
-        self._engine_seconds = measure("engine_call_seconds", "Time of a call to the engine.", "operation")
-        self._helpers = count(
-            "helper_calls",
-            "Helper calls by how they ended: ok, failed, refused, cancelled, or a slug.",
-            "helper",
-            "outcome",
+        self._helpers = _Timed(
+            count(
+                "helper_calls",
+                "Helper calls by how they ended: ok, failed, refused, cancelled, or a slug.",
+                "helper",
+                "outcome",
+            ),
+            measure("helper_call_seconds", "Time of a helper call in the gateway.", "helper"),
         )
-        self._helper_seconds = measure("helper_call_seconds", "Time of a helper call in the gateway.", "helper")
-        self._helper_kept: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._helper_retries = count("helper_retries", "Helper calls that were sent to their upstream again.")
         self._watch_process()
 
@@ -89,8 +90,7 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is the path's template, never the path."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._requests.ended(seconds, route, method, str(status))
 
     def stage(self, name: str, seconds: float) -> None:
         """Record one of STAGES."""
@@ -108,8 +108,7 @@ class Metrics:
 
     def execution_ended(self, kind: str, ending: str | None, seconds: float) -> None:
         """Count one ended execution; `ending` None: no sandbox could be had."""
-        self._executions.labels(kind, ending or "no_sandbox").inc()
-        self._execution_seconds.labels(kind).observe(seconds)
+        self._executions.ended(seconds, kind, ending or "no_sandbox")
 
     def sandbox_started(self, seconds: float, *, from_pool: bool) -> None:
         """Record how long a session waited for its sandbox."""
@@ -151,19 +150,13 @@ class Metrics:
 
     def engine_call(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one call to the engine."""
-        self._engine_calls.labels(operation, outcome).inc()
-        self._engine_seconds.labels(operation).observe(seconds)
+        self._engine_calls.ended(seconds, operation, outcome)
 
     # --- what the gateway tells: see `sandbox.gateway.observer` ------------------------------------------
 
     def helper_called(self, helper: str, outcome: str, seconds: float) -> None:
         """Count one helper call that ended."""
-        kept = self._helper_kept.get((helper, outcome))
-        if kept is None:
-            kept = self._helpers.labels(helper, outcome), self._helper_seconds.labels(helper)
-            self._helper_kept[helper, outcome] = kept
-        kept[0].inc()
-        kept[1].observe(seconds)
+        self._helpers.ended(seconds, helper, outcome)
 
     def helper_retried(self) -> None:
         """Count a helper call that is sent again."""
@@ -232,6 +225,24 @@ execution, with ids, are in the log. Numbers of the process itself are there on 
 | metric | type | meaning |
 |---|---|---|
 """
+
+
+class _Timed:
+    """A counter, and a histogram by the first label of it. To find what belongs to labels costs more than to count."""
+
+    def __init__(self, counter: Counter, histogram: Histogram) -> None:
+        self._counter = counter
+        self._histogram = histogram
+        self._found: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+
+    def ended(self, seconds: float, *labels: str) -> None:
+        """Count one thing that ended, and how long it took."""
+        found = self._found.get(labels)
+        if found is None:
+            found = self._found[labels] = self._counter.labels(*labels), self._histogram.labels(labels[0])
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
 
 
 class _Lookup(Collector):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox.agent.callers import Callers
-from sandbox.agent.environment import EXECUTION
+from sandbox.agent.environment import EXECUTION, find_shell
 from sandbox.agent.live import LiveText
 from sandbox.agent.output import Capture, SpillNames
 from sandbox.agent.pipes import HeldPipes, OutputPipe
@@ -41,7 +41,7 @@ class Bash:
     """Runs commands, beside each other up to BASH_RUNNING_MAX.
 
     `home`: where commands start. `folder`: where spill files go. `env`: all of a command's environment but the name
-    of its execution. `callers` hears of each.
+    of its execution. `callers` hears of each. `shell`: the file of bash; None: where it is found.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Bash:
         names: SpillNames,
         env: Mapping[str, str],
         callers: Callers | None = None,
+        shell: str | None = None,
     ) -> None:
         self.running = 0
         self._home = home
@@ -62,6 +63,7 @@ class Bash:
         self._env = env
         self._callers = callers or Callers()
         self._held = HeldPipes()
+        self._shell = shell or find_shell()
 
     @property
     def background_jobs(self) -> int:
@@ -126,6 +128,7 @@ class Bash:
                     stderr=stderr,
                     pass_fds=files,
                     oom_score_adj=_OOM_SCORE_ADJ,
+                    program=self._shell,
                 )
             finally:
                 for fd in files:

@@ -13,6 +13,14 @@ EXECUTION: Final = "WORKBENCH_EXECUTION"
 
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_SHELLS: Final = ("/usr/bin/bash-static", "/usr/bin/bash", "/bin/bash")
+"""Where bash is, in this order. The first is the same one without libraries to link: a quarter less time to start."""
+
+
+def find_shell() -> str:
+    """Give the file of bash; never one of the user's, whose PATH may begin with folders of their own."""
+    return next((path for path in _SHELLS if os.access(path, os.X_OK)), _SHELLS[-1])
+
 
 def user_env(
     *,

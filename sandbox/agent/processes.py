@@ -106,8 +106,11 @@ class ProcessTable:
         stderr: int,
         pass_fds: Sequence[int] = (),
         oom_score_adj: int | None = None,
+        program: str | None = None,
     ) -> Process:
         """Start a program in a session of its own, with standard input at its end.
+
+        `program`: its file, when that is not what `argv` calls it.
 
         Raises:
             OSError: it cannot be started: no such program or folder, no room for one more process.
@@ -115,6 +118,7 @@ class ProcessTable:
         with self._scored(oom_score_adj):
             popen = subprocess.Popen(
                 argv,
+                executable=program,
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-import anyio
 from fastapi import Request
-from starlette.types import Receive
 
 _ResultT = TypeVar("_ResultT")
 
@@ -26,21 +24,23 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _ResultT])
         Exception: as `work` does.
     """
     watches: list[asyncio.Task[None]] = []
-    with anyio.CancelScope() as scope:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(
-            _SHORT_S, lambda: watches.append(loop.create_task(_cancel_at_disconnect(request.receive, scope)))
-        )
-        try:
+    scope = asyncio.timeout(None)
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(_SHORT_S, lambda: watches.append(loop.create_task(_end_at_disconnect(request, scope))))
+    try:
+        async with scope:
             return await work
-        finally:
-            timer.cancel()
-            for watch in watches:
-                watch.cancel()
-    raise ClientLeft
+    except TimeoutError:
+        if scope.expired():
+            raise ClientLeft from None
+        raise
+    finally:
+        timer.cancel()
+        for watch in watches:
+            watch.cancel()
 
 
-async def _cancel_at_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
+async def _end_at_disconnect(request: Request, scope: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
         pass
-    scope.cancel()
+    scope.reschedule(asyncio.get_running_loop().time())

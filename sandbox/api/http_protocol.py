@@ -17,7 +17,8 @@ class BoundedHttp(HttpToolsProtocol):
     """Closes a connection that brings no whole head in time: it would hold a descriptor for ever."""
 
     head_s: float = 60.0
-    _late: asyncio.TimerHandle | None = None
+    _late_at: float | None = None
+    _watch: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -28,14 +29,16 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing any more."""
         self._head_came()
+        if self._watch is not None:
+            self._watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the head is whole."""
-        if self._late is not None:
+        if self._late_at is not None:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._late is not None and self._head_bytes > HEAD_MAX_BYTES:
+        if self._late_at is not None and self._head_bytes > HEAD_MAX_BYTES:
             self.send_400_response(f"The head of the request is over {HEAD_MAX_BYTES} bytes")
 
     def on_message_begin(self) -> None:
@@ -59,14 +62,24 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _await_head(self) -> None:
-        self._head_came()
-        self._late = self.loop.call_later(self.head_s, self.transport.abort)
+        self._head_bytes = 0
+        self._late_at = self.loop.time() + self.head_s
+        if self._watch is None:
+            self._watch = self.loop.call_at(self._late_at, self._look)
 
     def _head_came(self) -> None:
         self._head_bytes = 0
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._late_at = None
+
+    def _look(self) -> None:
+        """Close what is late. One timer a connection: to set one for each request would cost each of them."""
+        self._watch = None
+        if self._late_at is None:
+            return
+        if self.loop.time() >= self._late_at:
+            self.transport.abort()
+        else:
+            self._watch = self.loop.call_at(self._late_at, self._look)
 
 
 def bounded_http(head_s: float) -> type[HttpToolsProtocol]:

@@ -1,12 +1,13 @@
 """The outermost layers of HTTP, as plain ASGI: request id, access log, metrics, the last border, body size."""
 
+import asyncio
+import contextlib
 import re
 import secrets
 import time
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -118,15 +119,15 @@ class BodyLimit:
 def _counted(receive: Receive, bound: _Bound) -> Receive:
     taken = 0
     whole = False
-    late_at = anyio.current_time() + bound.seconds
+    clock = asyncio.get_running_loop().time
+    late_at = clock() + bound.seconds
 
     async def receive_counted() -> Message:
         nonlocal taken, whole
-        left_s = bound.seconds if bound.piece else late_at - anyio.current_time()
         if whole:  # what comes now is the client's leaving, some time
             return await receive()
         try:
-            with anyio.fail_after(left_s):
+            async with asyncio.timeout_at(clock() + bound.seconds if bound.piece else late_at):
                 message = await receive()
         except TimeoutError:
             raise _too_slow(bound) from None
@@ -158,12 +159,13 @@ def _too_large(bound: _Bound) -> PayloadTooLarge:
 async def _discard(receive: Receive, bound: _Bound) -> None:
     """Read on for a while: a client that is still sending would see a broken connection, not the answer."""
     left = 4 * bound.max_bytes
-    with anyio.move_on_after(_DISCARD_S):
-        while left > 0:
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
 
 
 def _request_id(scope: Scope) -> str:

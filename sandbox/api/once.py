@@ -217,7 +217,7 @@ class Once:
 
 
 def _read(request: Request, owner: str, body: bytes) -> _Asked:
-    scope = f"{owner}\0{request.url.path}\0".encode()
+    scope = f"{owner}\0{request.scope['path']}\0".encode()
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not (0 < len(key) <= _KEY_CHARS and key.isprintable()):
         raise _bad_key(f"has to have from 1 to {_KEY_CHARS} printable characters")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.agent.bash import Bash
+from sandbox.agent.environment import find_shell
 from sandbox.agent.output import SpillNames
 from sandbox.agent.processes import ProcessTable
 from sandbox.errors import CallFault
@@ -312,8 +313,23 @@ async def test_a_home_that_was_deleted_does_not_stop_commands(bash: Bash) -> Non
     assert (await run(bash, "pwd")).stdout.text == "/\n"
 
 
-async def test_a_bash_that_cannot_be_started_is_said(processes: ProcessTable, home: Path, spills: Path) -> None:
-    bash = Bash(home=home, folder=spills, processes=processes, names=SpillNames(spills), env={"PATH": "/nowhere"})
+async def test_a_program_named_bash_on_the_users_path_does_not_come_before_bash(
+    processes: ProcessTable, home: Path, spills: Path, env: dict[str, str]
+) -> None:
+    mine = home / "bash"
+    mine.write_text("#!/bin/sh\necho mine\n")
+    mine.chmod(0o755)
+    env = {**env, "PATH": f"{home}:{env['PATH']}"}
+    bash = Bash(home=home, folder=spills, processes=processes, names=SpillNames(spills), env=env)
+    result = await run(bash, f'command -v bash; [ "/proc/$$/exe" -ef {find_shell()} ]')
+    assert (result.stdout.text, result.exit_code) == (f"{mine}\n", 0)
+
+
+async def test_a_bash_that_cannot_be_started_is_said(
+    processes: ProcessTable, home: Path, spills: Path, env: dict[str, str]
+) -> None:
+    names = SpillNames(spills)
+    bash = Bash(home=home, folder=spills, processes=processes, names=names, env=env, shell="/nowhere/bash")
     result = await run(bash, "true")
     assert (result.ending, result.action) == (Ending.ERROR, Action.NONE)
     assert result.note is not None

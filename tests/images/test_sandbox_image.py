@@ -132,6 +132,13 @@ def test_the_shell_has_its_tools(shell: Shell) -> None:
     shell.run("command -v awk sed grep jq git curl sqlite3 rg tree zip unzip xz bc file less ps xxd patch diff")
 
 
+def test_the_shell_that_starts_faster_is_the_same_bash(shell: Shell) -> None:
+    facts = 'echo "$BASH_VERSION" ~root ~user; x=école; echo "${x^^}"; compgen -b; shopt; set -o; ulimit -a'
+    fast = shell.run(f"/usr/bin/bash-static -c '{facts}'")
+    assert "/root /home/user\nÉCOLE\n" in fast
+    assert fast == shell.run(facts)
+
+
 def test_what_is_up_to_date_is_not_built_again(client: docker.APIClient, sandbox_image: str) -> None:
     tag = f"workbench-test:{secrets.token_hex(6)}"
     words: list[str] = []

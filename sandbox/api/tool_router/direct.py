@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
+from sandbox.api.lean_route import LeanRoute
 from sandbox.api.services import Given, Owner
 from sandbox.api.tool_router.connections import toolkit_of_account
 from sandbox.api.tool_router.execution import run_tool
@@ -56,7 +57,7 @@ class ProxyAnswerItem(msgspec.Struct, frozen=True):
 
 def routes(prefix: str) -> APIRouter:
     """Make the routes; that of raw requests before that of slugs."""
-    made = Routes(prefix, "tools")
+    made = Routes(prefix, "tools", LeanRoute)
     made.add("POST", "/tools/execute/proxy", execute_proxy, "Send one raw request to a toolkit's API")
     made.add("POST", "/tools/execute/{slug}", execute_tool, "Run a tool")
     return made.router

@@ -9,6 +9,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from sandbox.api.lean_route import LeanRoute
 from sandbox.api.services import Given, Owner, Services
 from sandbox.api.tool_router.routing import SESSION, Ref, Routes
 from sandbox.api.wire import encode, flag, json_response, optional_text, read_object, required_text
@@ -75,7 +76,7 @@ class Ran:
 
 def routes(prefix: str) -> APIRouter:
     """Make the routes."""
-    made = Routes(prefix, "execution (Composio)")
+    made = Routes(prefix, "execution (Composio)", LeanRoute)
     made.add("POST", f"{SESSION}/execute", execute_in_session, "Run a tool in a session")
     made.add("POST", f"{SESSION}/execute_meta", execute_meta_in_session, "Run a meta tool in a session")
     made.add("POST", f"{SESSION}/search", search_in_session, "Find tools for use cases")

@@ -52,13 +52,10 @@ _SHAPES: Final[dict[tuple[str, str], Shape]] = {
 """By method and path: body and answer."""
 
 
-def tool_router_routes() -> APIRouter:
-    """Make all routes, the same under every prefix."""
-    router = APIRouter()
-    for prefix in PREFIXES:
-        for routes in (session_routes, execution_routes, connection_routes, catalog_routes, direct_routes):
-            router.include_router(routes(prefix))
-    return router
+def tool_router_routes() -> list[APIRouter]:
+    """Make all routes, the same under every prefix; those that execute come first."""
+    parts = (direct_routes, execution_routes, session_routes, connection_routes, catalog_routes)
+    return [routes(prefix) for routes in parts for prefix in PREFIXES]
 
 
 def tool_router_shapes() -> dict[tuple[str, str], Shape]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 SESSION: Final = "/tool_router/session/{session_id}"
@@ -12,11 +13,14 @@ Ref = Annotated[str, Path(max_length=500, description="A session's id, or the la
 
 
 class Routes:
-    """Adds routes under a prefix; their operations are named after their handler and the version in the prefix."""
+    """Adds routes under a prefix; their operations are named after their handler and the version in the prefix.
 
-    def __init__(self, prefix: str, tag: str) -> None:
+    `route`: what they are made of.
+    """
+
+    def __init__(self, prefix: str, tag: str, route: type[APIRoute] = APIRoute) -> None:
         # The router's own prefix: then a route knows its whole path, which is its name in log and metrics.
-        self.router = APIRouter(prefix=prefix, tags=[tag])
+        self.router = APIRouter(prefix=prefix, tags=[tag], route_class=route)
         self._version = prefix.split("/")[2].replace(".", "_")
 
     def add(self, method: str, path: str, handler: Callable[..., Any], summary: str, *, status: int = 200) -> None:

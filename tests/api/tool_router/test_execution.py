@@ -235,3 +235,13 @@ def test_the_direct_road_names_the_toolkit_or_its_account(equipped_client: httpx
     refused(
         equipped_client.post(f"{prefix}/tools/execute/proxy", json={"endpoint": "/", "method": "GET"}), 422, "toolkit"
     )
+
+
+def test_a_label_in_the_path_may_be_long_and_not_endless(equipped_client: httpx.Client) -> None:
+    def run(label: str) -> httpx.Response:
+        body = {"tool_slug": BASH, "arguments": {"command": "echo here"}}
+        return equipped_client.post(f"/api/v3.1/tool_router/session/{label}/execute", json=body)
+
+    assert run("l" * 500).json()["data"]["stdout"] == "here\n"
+    error = run("l" * 501).json()["error"]
+    assert (error["status"], error["fields"][0]["path"]) == (422, "path.session_id")
