@@ -27,6 +27,7 @@ from sandbox.errors import ConfigurationError, WorkbenchError
 from sandbox.gateway.build import build_gateway
 from sandbox.gateway.directory import Directory
 from sandbox.gateway.gateway import Gateway
+from sandbox.holding import held
 from sandbox.kept import load_or_make
 from sandbox.logs import configure_logging
 from sandbox.metrics import Metrics
@@ -196,7 +197,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
     """Serve until SIGINT or SIGTERM. `say` is told what a person wants to know; default: standard output.
 
     Raises:
-        ConfigurationError: the settings cannot be used, or the address is taken.
+        ConfigurationError: the settings cannot be used, the address is taken, or another controller uses `data_dir`.
         StoreUnavailable: the database does not answer.
     """
     configure_logging(settings.log_level, settings.log_format)
@@ -220,7 +221,7 @@ def serve(settings: Settings, say: Say | None = None) -> None:
         ),
         workbench.manager,
     )
-    with listener, contextlib.suppress(KeyboardInterrupt):
+    with listener, held(settings.data_dir), contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if workbench.start_failures:
         raise workbench.start_failures[0]

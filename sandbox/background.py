@@ -102,9 +102,9 @@ def wait_until_ready(state: State, client: "Client", deadline_s: float = READY_D
     limit = time.monotonic() + deadline_s
     while not client.ready():
         if state.running_pid() is None:
-            raise ControllerNotReady(f"The controller ended while it started. {_last_lines(state)}")
+            raise ControllerNotReady(f"The controller ended while it started. {last_lines(state)}")
         if time.monotonic() > limit:
-            raise ControllerNotReady(f"The controller was not ready within {deadline_s:g} s. {_last_lines(state)}")
+            raise ControllerNotReady(f"The controller was not ready within {deadline_s:g} s. {last_lines(state)}")
         time.sleep(POLL_S)
 
 
@@ -135,7 +135,8 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _last_lines(state: State) -> str:
+def last_lines(state: State) -> str:
+    """Give the end of the controller's log, in words that can follow an error."""
     lines = state.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
     shown = "\n".join(f"  | {line}" for line in lines)
     return f"The end of {state.log_file}:\n{shown}" if lines else f"{state.log_file} is empty."

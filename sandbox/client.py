@@ -5,7 +5,7 @@ Blocking, one connection kept alive. It knows addresses and field names and noth
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from sandbox.errors import WorkbenchError
+from sandbox.errors import ConfigurationError, WorkbenchError
 
 WORKBENCH_TOOL: Final = "COMPOSIO_REMOTE_WORKBENCH"
 BASH_TOOL: Final = "COMPOSIO_REMOTE_BASH_TOOL"
@@ -28,8 +28,8 @@ EXECUTE_SLACK_S: Final = 180.0
 SILENCE_MAX_S: Final = 60.0
 """A live stream that says nothing for this long is opened again where it stopped."""
 
-RECONNECTS_MAX: Final = 5
-"""Live streams opened in a row without one event before we give up."""
+RECONNECT_S: Final = 30.0
+"""For how long a live stream is opened again without one event: a controller that is started anew takes seconds."""
 
 
 class ControllerUnreachable(WorkbenchError):
@@ -78,12 +78,17 @@ class ServerEvent:
 
 
 class Client:
-    """Calls a controller at `url` (no slash at its end) with an API key. Use it as a context manager."""
+    """Calls a controller at `url` (no slash at its end) with an API key. Use it as a context manager.
+
+    Raises:
+        ConfigurationError: `url` is no URL.
+    """
 
     retry_pause_s: ClassVar[float] = 0.5
+    reconnect_s: ClassVar[float] = RECONNECT_S
 
     def __init__(self, url: str, api_key: str) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked(url).rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
             headers={"x-api-key": api_key},
@@ -132,27 +137,31 @@ class Client:
 
     def start(self, session: str, body: Mapping[str, str], *, timeout_s: float) -> str:
         """Start an execution (`{"code": ...}` or `{"command": ...}`) and give its id at once. Raises: as `run_code`."""
-        answer = self._ask("POST", f"/v1/sessions/{_quoted(session)}/executions", {**body, "timeout": timeout_s})
+        path = f"/v1/sessions/{self.segment(session, make=True)}/executions"
+        answer = self._ask("POST", path, {**body, "timeout": timeout_s})
         return str(answer["execution_id"])
 
     def execution(self, execution_id: str) -> dict[str, Any]:
         """Say how an execution is, or how it ended. Raises: as `run_code`."""
         return self._ask("GET", f"/v1/executions/{execution_id}")
 
-    def follow(self, execution_id: str, after: int = 0) -> Iterator[ServerEvent]:
+    def follow(
+        self, execution_id: str, after: int = 0, *, waits: Callable[[str], None] | None = None
+    ) -> Iterator[ServerEvent]:
         """Give events after number `after` as they come; the last one is `ended`.
 
-        A stream that breaks off or falls silent is opened again where it stopped.
+        A stream that breaks off or falls silent is opened again where it stopped. `waits` is told when the controller
+        is gone, once each time.
 
         Raises:
-            ControllerUnreachable: it could not be opened again, RECONNECTS_MAX times in a row.
+            ControllerUnreachable: it could not be opened again for `reconnect_s`.
             RequestRefused: there is no such execution for this key.
         """
-        failures = 0
+        limit: float | None = None
         while True:
             try:
                 for event in self._events(execution_id, after):
-                    after, failures = max(after, event.id), 0
+                    after, limit = max(after, event.id), None
                     yield event
                     if event.name == "ended":
                         return
@@ -161,9 +170,12 @@ class Client:
                 continue
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
-            failures += 1
-            if failures > RECONNECTS_MAX:
-                raise _unreachable(self.url, reason)
+            if limit is None:
+                limit = time.monotonic() + self.reconnect_s
+                if waits is not None:
+                    waits(f"the controller at {self.url} does not answer; waiting up to {self.reconnect_s:g} s for it")
+            elif time.monotonic() > limit:
+                raise _lost(self.url, reason, execution_id)
             time.sleep(self.retry_pause_s)
 
     def _events(self, execution_id: str, after: int) -> Iterator[ServerEvent]:
@@ -197,11 +209,11 @@ class Client:
 
     def session(self, session: str) -> dict[str, Any]:
         """Say how one session is; `session` is its id or its label. Raises: as `run_code`."""
-        return self._ask("GET", f"/v1/sessions/{_quoted(session)}")
+        return self._ask("GET", f"/v1/sessions/{self.segment(session)}")
 
     def calls(self, session: str, *, limit: int) -> list[dict[str, Any]]:
         """List the last helper calls of a session, newest first. Raises: as `run_code`."""
-        page = self._ask("GET", f"/v1/sessions/{_quoted(session)}/calls", query={"limit": str(limit)})
+        page = self._ask("GET", f"/v1/sessions/{self.segment(session)}/calls", query={"limit": str(limit)})
         found: list[dict[str, Any]] = page["items"]
         return found
 
@@ -209,7 +221,7 @@ class Client:
         """Give the files of a session whose path begins with `prefix`, page by page. Raises: as `run_code`."""
         query = {"limit": "500", "prefix": prefix}
         while True:
-            page = self._ask("GET", f"/v1/sessions/{_quoted(session)}/files", query=query)
+            page = self._ask("GET", f"/v1/sessions/{self.segment(session)}/files", query=query)
             yield from page["items"]
             if "next_cursor" not in page:
                 return
@@ -217,15 +229,31 @@ class Client:
 
     def delete_session(self, session: str) -> dict[str, Any]:
         """Delete a session with its sandbox and files. Raises: as `run_code`."""
-        return self._ask("DELETE", f"/v1/sessions/{_quoted(session)}")
+        return self._ask("DELETE", f"/v1/sessions/{self.segment(session)}")
 
     def interrupt(self, session: str) -> dict[str, Any]:
         """Tell all executions of a session to stop. Raises: as `run_code`."""
-        return self._ask("POST", f"/v1/sessions/{_quoted(session)}/interrupt")
+        return self._ask("POST", f"/v1/sessions/{self.segment(session)}/interrupt")
 
     def restart_kernel(self, session: str) -> dict[str, Any]:
         """Start a session's kernel anew; variables are lost. Raises: as `run_code`."""
-        return self._ask("POST", f"/v1/sessions/{_quoted(session)}/restart_kernel")
+        return self._ask("POST", f"/v1/sessions/{self.segment(session)}/restart_kernel")
+
+    def segment(self, session: str, *, make: bool = False) -> str:
+        """Give what stands for a session in a path: a label that is no segment of one goes by its session's id.
+
+        `make`: have a session of such a label made where there is none. Raises: as `run_code`.
+        """
+        if "/" not in session and session not in {"", ".", ".."}:
+            return quote(session, safe="")
+        for each in self.sessions():
+            if each["label"] == session:
+                return str(each["session_id"])
+        if make:
+            return str(self._ask("POST", "/v1/sessions", {"label": session})["session_id"])
+        raise RequestRefused(
+            f"no session {session!r}", http_status=httpx.codes.NOT_FOUND, suggested_fix="See `workbench sessions`."
+        )
 
     # --- the controller ------------------------------------------------------------------------------
 
@@ -297,15 +325,30 @@ def parse_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
             values = {}
 
 
-def _quoted(label: str) -> str:
-    """A label is any text; in a path it is one segment."""
-    return quote(label, safe="")
+def _checked(url: str) -> str:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        parts = httpx.URL("")
+    if parts.scheme not in {"http", "https"} or not parts.host:
+        raise ConfigurationError(
+            f"{url!r} is no URL of a controller", suggested_fix="Write it like http://127.0.0.1:8380 (WORKBENCH_URL)."
+        )
+    return url
 
 
 def _unreachable(url: str, reason: str) -> ControllerUnreachable:
     return ControllerUnreachable(
         f"No controller answers at {url} ({reason})",
         suggested_fix="Start one with `workbench serve`, or see the whole thing with `make demo`.",
+    )
+
+
+def _lost(url: str, reason: str, execution_id: str) -> ControllerUnreachable:
+    return ControllerUnreachable(
+        f"The controller at {url} went away while {execution_id} ran ({reason})",
+        suggested_fix="Start it again with `workbench serve`: it finds what still runs in its sandboxes. "
+        f"How this ended is at {url}/v1/executions/{execution_id}.",
     )
 
 

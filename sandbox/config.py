@@ -7,6 +7,7 @@ Order of precedence: what the caller passes, the environment, the file, the defa
 import ipaddress
 import os
 import tomllib
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -22,7 +23,8 @@ from pydantic_settings import (
 )
 
 from sandbox import __version__
-from sandbox.config_upstreams import UpstreamSettings
+from sandbox.config_upstreams import HttpUrl, UpstreamSettings
+from sandbox.config_words import explained, nearest, unread
 from sandbox.errors import ConfigurationError
 from sandbox.limits import (
     BASH_TIMEOUT_DEFAULT_S,
@@ -36,6 +38,9 @@ from sandbox.limits import (
 
 ENV_PREFIX: Final = "WORKBENCH_"
 CONFIG_VARIABLE: Final = "WORKBENCH_CONFIG"
+OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, f"{ENV_PREFIX}API_KEY", f"{ENV_PREFIX}URL"})
+"""They are no settings of the controller: where its file is, and what the command line needs to reach it."""
+
 CONFIG_FILE: Final = "workbench.toml"
 
 
@@ -67,7 +72,7 @@ def _shown(text: str) -> dict[str, Any]:
 class IdleOverrides(BaseModel):
     """What holds for the sandboxes of one API key instead of the settings of the same name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pause_after_s: float | None = Field(None, ge=0)
     stop_after_s: float | None = Field(None, ge=0)
@@ -79,11 +84,13 @@ class IdleOverrides(BaseModel):
 class Settings(UpstreamSettings, BaseSettings):
     """Every setting of the controller. Frozen: what was read at start holds until the end."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on. Not loopback only with `api_keys` set.")
     port: int = Field(8380, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
-    public_url: str | None = Field(
+    public_url: HttpUrl | None = Field(
         None, description="URL under which clients reach the server, when that is not `http://host:port`."
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -327,23 +334,30 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise ConfigurationError(f"Invalid settings: {_explain(error)}") from None
+        raise ConfigurationError(
+            f"Invalid settings: {explained(error, Settings.model_fields)}", suggested_fix=_where()
+        ) from None
     except SettingsError as error:
-        raise ConfigurationError(f"Invalid settings: {error}") from None
+        raise ConfigurationError(f"Invalid settings: {unread(error, ENV_PREFIX)}", suggested_fix=_where()) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"The settings file is not TOML: {error}") from None
+        raise ConfigurationError(f"The settings file is not TOML: {error}", suggested_fix=_where()) from None
     check_exposure(settings)
     return settings
 
 
-def _explain(error: ValidationError) -> str:
-    """All problems in one line. Values are left out: they may be secrets."""
-    problems = []
-    for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        name = ".".join(str(part) for part in problem["loc"])
-        words = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
-        problems.append(f"{name}: {words}" if name else words)
-    return "; ".join(problems)
+def unknown_variables(variables: Iterable[str]) -> list[str]:
+    """Name those of `variables` that look like settings and are none, each with what may have been meant."""
+    fields = Settings.model_fields
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in fields} | OTHER_VARIABLES
+    strange = sorted({name for name in variables if name.startswith(ENV_PREFIX)} - known)
+    return [f"{name}{nearest(name.removeprefix(ENV_PREFIX).lower(), fields)}" for name in strange]
+
+
+def _where() -> str:
+    """Say where values came from, and what there is."""
+    file = _config_file()
+    also = f" and {file.absolute()}" if file is not None else ""
+    return f"They are read from {ENV_PREFIX}* variables{also}; docs/settings.md has all of them."
 
 
 def check_exposure(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Final
 
-from sandbox.errors import EngineUnavailable
+from sandbox.errors import EngineUnavailable, ImageMissing
 
 if TYPE_CHECKING:
     import docker
@@ -35,6 +35,29 @@ def engine_client(found: "Settings") -> "docker.APIClient":
             f"No Docker engine answers at {address}",
             suggested_fix="Start it (`service docker start`, or Docker Desktop), or set DOCKER_HOST.",
         ) from error
+
+
+def need_image(found: "Settings") -> None:
+    """See that what the settings name is there, before a controller is waited for that cannot start a sandbox.
+
+    Raises:
+        EngineUnavailable: the engine does not answer.
+        ImageMissing: it does not have the image.
+    """
+    import docker.errors  # noqa: PLC0415
+
+    from sandbox.config import RuntimeName  # noqa: PLC0415
+
+    if found.runtime is not RuntimeName.DOCKER:
+        return
+    with engine_client(found) as client:
+        try:
+            client.inspect_image(found.image)
+        except docker.errors.APIError as error:
+            raise ImageMissing(
+                f"The Docker engine does not have the image {found.image}: {error.explanation or error}",
+                suggested_fix="Build it with `workbench image build`, or set another one (WORKBENCH_IMAGE).",
+            ) from None
 
 
 def as_built(client: "docker.APIClient", tag: str) -> "tuple[Variant, str | None]":

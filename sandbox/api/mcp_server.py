@@ -30,6 +30,7 @@ from sandbox.api.mcp_content import add_files, answered, failed, needs_files, se
 from sandbox.api.mcp_files import not_there, parse_uri, read_file, recent_files
 from sandbox.api.mcp_progress import report_progress
 from sandbox.api.mcp_road import Road, road_of
+from sandbox.api.mcp_words import INSTRUCTIONS
 from sandbox.errors import CallFault, NotFound, WorkbenchError
 from sandbox.limits import FILES_DIR
 from sandbox.pipe.messages import Artifact, CodeResult
@@ -49,12 +50,6 @@ Context = ServerRequestContext[Any, Any]
 _ResultT = TypeVar("_ResultT")
 
 REQUEST_CANCELLED: Final = -32800
-
-INSTRUCTIONS: Final = f"""\
-Python and bash in one sandbox that is kept between calls: variables, files and background jobs of earlier calls are \
-still there. Files under {FILES_DIR} can be listed and read as resources. What an answer cuts is whole in the file \
-that it names and links to.\
-"""
 
 
 class McpHandlers:

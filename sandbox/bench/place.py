@@ -82,7 +82,8 @@ class Place:
         with Client(self.url, self._key) as client:
             while (ready := _pool_ready(client.metrics())) < self.pool_size:
                 if time.monotonic() > limit:
-                    raise InternalError(f"{ready} of {self.pool_size} pooled sandboxes after {POOL_DEADLINE_S:g} s")
+                    words = f"{ready} of {self.pool_size} pooled sandboxes after {POOL_DEADLINE_S:g} s"
+                    raise InternalError(f"{words}. {background.last_lines(self._state)}")
                 time.sleep(POLL_S)
 
     def _start(self) -> None:

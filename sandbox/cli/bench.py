@@ -27,6 +27,9 @@ def bench(
     It starts a controller of its own on a free port, with an installation of its own, and removes all of it.
     """
     found = settings(runtime=runtime, unsafe=unsafe or None)
+    from sandbox.engine_client import need_image  # noqa: PLC0415
+
+    need_image(found)
     from sandbox.bench.plan import Plan, run_bench  # noqa: PLC0415
     from sandbox.bench.report import as_json, as_table  # noqa: PLC0415
 

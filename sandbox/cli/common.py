@@ -73,11 +73,16 @@ def find_key(found: "Settings") -> str:
     """Find the API key: from the environment, the settings, or the file that `serve` wrote. Never from an argument.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or it cannot be one.
     """
     from sandbox.errors import ConfigurationError  # noqa: PLC0415
 
     if key := os.environ.get(KEY_VARIABLE):
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                f"{KEY_VARIABLE} has characters that no header of a request can carry",
+                suggested_fix="Set it to the key as `workbench serve` made it, or as it is in the settings.",
+            )
         return key
     if found.api_keys:
         return found.api_keys[0].get_secret_value()

@@ -27,8 +27,10 @@ def doctor(
 
     from sandbox.doctor.examine import examine  # noqa: PLC0415
     from sandbox.doctor.finding import Finding, Outcome  # noqa: PLC0415
+    from sandbox.logs import configure_logging  # noqa: PLC0415
 
     found = settings(runtime=runtime, unsafe=unsafe or None)
+    configure_logging("error", "console")  # what is below that, the findings say
     counts = dict.fromkeys(Outcome, 0)
     colours = {Outcome.OK: typer.colors.GREEN, Outcome.FAILED: typer.colors.RED, Outcome.KNOWN: typer.colors.YELLOW}
     console = stderr_console()

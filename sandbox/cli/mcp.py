@@ -1,7 +1,6 @@
 """`workbench mcp`: the tools for programs that start their MCP servers themselves and talk to them by pipes."""
 
 from typing import TYPE_CHECKING, Annotated, Final
-from urllib.parse import quote
 
 import typer
 
@@ -64,7 +63,7 @@ def serve_mcp(
     key = find_key(settings())
     with connect(url) as client:
         _check(client, label)
-        asyncio.run(relay(f"{client.url}/tool_router/{quote(label, safe='')}/mcp", key))
+        asyncio.run(relay(f"{client.url}/tool_router/{client.segment(label, make=True)}/mcp", key))
         if session is None:
             _delete(client, label)
 

@@ -32,6 +32,7 @@ from mcp.types import (
 from mcp.types.version import LATEST_MODERN_VERSION
 
 from sandbox import __version__
+from sandbox.api.mcp_words import INSTRUCTIONS
 
 SILENCE_MAX_S: Final = 120.0
 """A controller that runs a call gives a sign of life every few seconds."""
@@ -55,6 +56,7 @@ class Relay:
             "workbench",
             version=__version__,
             title="Workbench",
+            instructions=INSTRUCTIONS,
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
             on_list_resources=self.list_resources,

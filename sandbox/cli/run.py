@@ -1,5 +1,6 @@
 """`workbench run` and `workbench bash`: run something in a session and show its output as it comes."""
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,17 +35,26 @@ def register(app: typer.Typer) -> None:
     )(bash)
 
 
+def _finite(seconds: float) -> float:
+    """JSON has no word for the others; how many there may be is the controller's to say."""
+    if not math.isfinite(seconds):
+        raise typer.BadParameter("has to be a number of seconds")
+    return seconds
+
+
 def run(
     file: Annotated[str, typer.Argument(metavar="FILE.py|-", help="Python file to run; - reads standard input.")],
     session: SessionOption = DEFAULT_SESSION,
-    timeout: Annotated[float, typer.Option(help="Seconds that the code may take.")] = WORKBENCH_TIMEOUT_DEFAULT_S,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the code may take.", callback=_finite)
+    ] = WORKBENCH_TIMEOUT_DEFAULT_S,
     url: UrlOption = None,
 ) -> None:
     """Run Python in a session's kernel. Variables stay for the next call.
 
     Output is shown as it comes. Exit code 0 when the code completed, 1 when not. Ctrl-C interrupts the code.
     """
-    code = sys.stdin.read() if file == "-" else _read(Path(file))
+    code = _text(sys.stdin.buffer.read(), "standard input") if file == "-" else _read(Path(file))
     with connect(url) as client:
         ended = _Follower(client, session).run({"code": code}, timeout)
     sys.exit(0 if ended.successful else EXIT_FAILED)
@@ -53,7 +63,9 @@ def run(
 def bash(
     command: Annotated[str, typer.Argument(help="Command for bash, quoted.")],
     session: SessionOption = DEFAULT_SESSION,
-    timeout: Annotated[float, typer.Option(help="Seconds that the command may take.")] = BASH_TIMEOUT_DEFAULT_S,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the command may take.", callback=_finite)
+    ] = BASH_TIMEOUT_DEFAULT_S,
     url: UrlOption = None,
 ) -> None:
     """Run a command in a fresh bash of a session's sandbox.
@@ -70,11 +82,18 @@ def _read(path: Path) -> str:
     from sandbox.errors import InvalidRequest  # noqa: PLC0415
 
     try:
-        return path.read_text(encoding="utf-8")
+        return _text(path.read_bytes(), str(path))
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _text(code: bytes, name: str) -> str:
+    from sandbox.errors import InvalidRequest  # noqa: PLC0415
+
+    try:
+        return code.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidRequest(f"{path} is not a text file in UTF-8") from None
+        raise InvalidRequest(f"{name} is not text in UTF-8") from None
 
 
 class _Ended:
@@ -85,12 +104,18 @@ class _Ended:
         self.data: Mapping[str, Any] = body.get("data") or {}
         self.execution: Mapping[str, Any] = self.data.get("execution") or {}
         self._body = body
+        self._failure: Mapping[str, Any] = body.get("failure") or {}
 
     @property
     def error(self) -> str | None:
         """Why it failed, in words: the code's own error, else why there was no sandbox."""
-        failure = self._body.get("failure") or {}
-        words = failure.get("message") or self._body.get("error")
+        words = self._failure.get("message") or self._body.get("error")
+        return str(words) if words else None
+
+    @property
+    def fix(self) -> str | None:
+        """What to do about it, where that is known."""
+        words = self._failure.get("suggested_fix")
         return str(words) if words else None
 
     @property
@@ -100,6 +125,10 @@ class _Ended:
             return int(self.data.get("exit_code") or 0)
         ending = str(self.execution.get("ending"))
         return {"timed_out": EXIT_TIMED_OUT, "interrupted": EXIT_INTERRUPTED}.get(ending, EXIT_NOT_RUN)
+
+
+def _say_that_it_waits(words: str) -> None:
+    typer.echo(f"\n[{words}]", err=True)
 
 
 class _Follower:
@@ -128,7 +157,7 @@ class _Follower:
         return ended
 
     def _follow(self, execution_id: str) -> _Ended:
-        for event in self._client.follow(execution_id, self._last_seen):
+        for event in self._client.follow(execution_id, self._last_seen, waits=_say_that_it_waits):
             self._last_seen = max(self._last_seen, event.id)
             if event.name == "ended":
                 return _Ended(event.data)
@@ -167,4 +196,4 @@ class _Follower:
         if ended.execution.get("ending") == "error" and ended.data.get("error"):
             typer.echo(ended.data["error"], err=True)
         elif ended.error:
-            console_error(ended.error)
+            console_error(ended.error, ended.fix)

@@ -1,5 +1,6 @@
 """`workbench serve`: run the controller in the foreground."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -45,5 +46,8 @@ def serve(  # noqa: PLR0917 - options of a command, given by name
         log_format=log_format,
     )
     from sandbox.app import serve as serve_app  # noqa: PLC0415
+    from sandbox.config import unknown_variables  # noqa: PLC0415
 
+    for name in unknown_variables(os.environ):
+        typer.echo(f"warning: {name} is no setting and has no effect", err=True)
     serve_app(found, lambda words: typer.echo(words, err=True))

@@ -50,7 +50,7 @@ def list_sessions(url: UrlOption = None) -> None:
 
 
 def show(session: SessionArgument, url: UrlOption = None) -> None:
-    """Show one session as JSON: its sandbox, kernel, memory, recent executions."""
+    """Show one session as JSON: its configuration, sandbox, kernel, memory."""
     with connect(url) as client:
         typer.echo(json.dumps(client.session(session), indent=2))
 
@@ -92,9 +92,13 @@ def files(
     url: UrlOption = None,
 ) -> None:
     """List the files of a session (/mnt/files): bytes, when they were changed, paths. Starts or wakes its sandbox."""
+    none = True
     with connect(url) as client:
         for each in client.files(session, prefix=prefix):
+            none = False
             typer.echo(f"{each['size']:>12}  {_when(each['last_modified'])}  {_plain(each['mount_relative_path'])}")
+    if none:
+        typer.echo(f"no files under /mnt/files/{_plain(prefix)}")
 
 
 def _plain(text: object) -> str:

@@ -91,7 +91,11 @@ async def _engine_is_fit(engine: DockerEngine, show: Show) -> bool:
     try:
         info = await engine.call(lambda client: client.info(), what="describe itself")
     except WorkbenchError as error:
-        show(Finding("engine", Outcome.FAILED, error.message, error.suggested_fix or ""))
+        fix = (
+            error.suggested_fix
+            or "See that docker_host (else DOCKER_HOST) names a Docker engine that this user may use."
+        )
+        show(Finding("engine", Outcome.FAILED, error.message, fix))
         return False
     findings = list(engine_findings(info))
     for finding in findings:

@@ -28,6 +28,9 @@ THREADS: Final = 8
 _OLDEST_API: Final = "1.24"
 """Only for the question which version it speaks, whose address has no version in it."""
 
+_TOLD_MAX: Final = 400
+"""Characters of an engine's own words that an error quotes."""
+
 _START_ENGINE: Final = (
     "start it (Linux: `systemctl start docker` or `service docker start`; desktops: start Docker Desktop), "
     "or set DOCKER_HOST to where it is"
@@ -151,7 +154,9 @@ def _client(address: EngineAddress, *, version: str, timeout_s: float) -> docker
 
 
 def _refused(error: docker.errors.APIError, what: str) -> RuntimeFault:
-    words = f"the Docker engine did not {what}: {error.explanation or error}"
+    # What is no engine answers with pages of its own: one line of them says enough.
+    told = " ".join(str(error.explanation or error).split())
+    words = f"the Docker engine did not {what}: {told[:_TOLD_MAX]}"
     if isinstance(error, docker.errors.ImageNotFound):
         return ImageMissing(words, suggested_fix=_BUILD_IMAGE)
     if isinstance(error, docker.errors.NotFound):

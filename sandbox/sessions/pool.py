@@ -174,8 +174,8 @@ class Pool:
             if sandbox is None and heir is not None and not heir.done():
                 heir.set_exception(failure) if failure is not None else heir.cancel()
         if sandbox is None:
-            words = failure.message if failure is not None else ""
-            log.warning("the pool could not be refilled", message=words)
+            words, fix = (failure.message, failure.suggested_fix) if failure is not None else ("", None)
+            log.warning("the pool could not be refilled", message=words, fix=fix)
             self._observer.pool_event("refill_failed")
             return False
         self._observer.pool_event("refilled")

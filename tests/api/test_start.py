@@ -115,6 +115,26 @@ def test_a_port_that_is_taken_is_named(data_dir: Path) -> None:
     assert f"Cannot listen on 127.0.0.1:{port}" in refused.stderr
 
 
+def test_a_second_server_on_the_same_data_folder_is_refused_and_takes_nothing_from_the_first(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    with running_server(data_dir, api_keys=key) as server:
+        server.run("kept = 1", session="s")
+        refused = start(data_dir, WORKBENCH_RUNTIME="process", WORKBENCH_UNSAFE="true", WORKBENCH_PORT="0")
+        answer = server.run("kept", session="s")
+    assert refused.returncode != 0
+    assert f"Another controller (process {server.process.pid}) uses the data folder {data_dir}" in refused.stderr
+    assert answer["data"]["results"] == "1"
+
+
+def test_a_server_that_was_killed_leaves_its_data_folder_to_the_next(data_dir: Path) -> None:
+    key = "key-of-the-first-client"
+    with running_server(data_dir, pool_size="0", api_keys=key) as killed:
+        killed.process.kill()
+        killed.process.wait(timeout=30)
+    with running_server(data_dir, pool_size="0", api_keys=key) as server, server.client(key) as client:
+        assert client.get("/v1/sessions").status_code == 200
+
+
 @promises("CC-0.10", "CC-9.10")
 def test_the_published_schema_has_nothing_added_when_asked_for(data_dir: Path) -> None:
     key = "key-of-the-first-client"

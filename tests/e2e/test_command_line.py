@@ -4,6 +4,9 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
+from sandbox import background
 from sandbox.client import Client
 from tests.e2e.conftest import DEADLINE_S, Workbench
 
@@ -79,6 +82,44 @@ def test_sessions_are_listed_shown_restarted_and_removed(workbench: Workbench) -
     gone = workbench("sessions", "show", "mine")
     assert gone.returncode == 1
     assert "mine" in gone.stderr
+
+
+@pytest.mark.parametrize("label", ["team/report of mai?", ".."])
+def test_any_label_can_be_used_from_the_command_line(workbench: Workbench, label: str) -> None:
+    assert workbench("run", "-", "-s", label, stdin="kept = 5").returncode == 0
+    assert workbench("run", "-", "-s", label, stdin="print(kept)").stdout == "5\n"
+    with workbench.client() as client:
+        assert client.run_code("kept", session=label, timeout_s=60).text("results") == "5"
+    assert json.loads(workbench("sessions", "show", label).stdout)["label"] == label
+    assert workbench("sessions", "rm", label).returncode == 0
+    assert "no session" in workbench("sessions", "rm", label).stderr
+
+
+def test_a_label_without_a_session_is_answered_with_where_the_labels_are(workbench: Workbench) -> None:
+    answer = workbench("sessions", "show", "nobody-made-this")
+    assert answer.returncode == 1
+    assert "`workbench sessions`" in answer.stderr
+    assert "session_id" not in answer.stderr
+
+
+def test_a_session_without_files_is_said_to_have_none(workbench: Workbench) -> None:
+    workbench("bash", "true", "-s", "bare")
+    assert workbench("sessions", "files", "bare", "in/").stdout == "no files under /mnt/files/in/\n"
+
+
+@pytest.mark.parametrize("runtime_name", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
+def test_what_could_not_run_says_why_and_what_to_do(unstarted: Workbench) -> None:
+    environment = unstarted.environment | {"WORKBENCH_IMAGE": "workbench-no-such-image:0"}
+    child = background.start(unstarted.state, [], environment)
+    with unstarted.client() as client:
+        while not client.alive():
+            assert child.poll() is None
+    answer = unstarted("bash", "true")
+    assert answer.returncode == 125
+    assert "workbench image build" in answer.stderr
+    assert "fix='build it with `workbench image build`'" in unstarted.state.log_file.read_text()
+    background.stop(unstarted.state)
+    child.wait(DEADLINE_S)
 
 
 def test_a_live_stream_resumes_after_the_event_that_was_seen(workbench: Workbench) -> None:

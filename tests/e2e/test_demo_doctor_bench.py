@@ -1,7 +1,9 @@
 """The commands that show, prove and measure, run whole."""
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -56,6 +58,42 @@ def test_the_doctor_says_what_to_do_without_an_image_or_an_engine(unstarted: Wor
         answer = Workbench(environment, unstarted.state, unstarted.url, unstarted.key)("doctor")
         assert answer.returncode == 1
         assert remedy in answer.stdout
+
+
+@pytest.mark.parametrize("runtime_name", ["process"], indirect=True)
+def test_the_doctor_says_what_to_do_where_another_server_answers_for_the_engine(unstarted: Workbench) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        address = f"tcp://127.0.0.1:{other.server_port}"
+        environment = unstarted.environment | {"WORKBENCH_RUNTIME": "docker", "WORKBENCH_DOCKER_HOST": address}
+        answer = Workbench(environment, unstarted.state, unstarted.url, unstarted.key)("doctor", "--quick")
+        other.shutdown()
+    failed, fix, _ = answer.stdout.splitlines()[-3:]
+    assert failed.startswith("failed  engine: ")
+    assert "docker_host" in fix
+
+
+@pytest.mark.parametrize("runtime_name", ["process"], indirect=True)
+def test_the_doctor_says_what_it_finds_in_lines_of_its_own_only(unstarted: Workbench) -> None:
+    servers = json.dumps({"gone": {"command": ["sh", "-c", "exit 2"]}})
+    environment = unstarted.environment | {"WORKBENCH_MCP_SERVERS": servers}
+    answer = Workbench(environment, unstarted.state, unstarted.url, unstarted.key)("doctor", "--quick")
+    *lines, summary = (answer.stdout + answer.stderr).splitlines()
+    assert [line for line in lines if not line.startswith(("ok  ", "failed  ", "known  ", "        -> "))] == []
+    assert "1 failed" in summary
+
+
+@pytest.mark.parametrize("runtime_name", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
+def test_a_bench_without_an_image_or_an_engine_says_so_and_does_not_wait(unstarted: Workbench, tmp_path: Path) -> None:
+    for variable, value, remedy in (
+        ("WORKBENCH_IMAGE", "workbench-no-such-image:0", "workbench image build"),
+        ("WORKBENCH_DOCKER_HOST", f"unix://{tmp_path}/none.sock", "Start it"),
+    ):
+        environment = unstarted.environment | {variable: value}
+        answer = Workbench(environment, unstarted.state, unstarted.url, unstarted.key)("bench", "--quick")
+        assert answer.returncode == 1
+        assert answer.stderr.startswith("error: ")
+        assert remedy in answer.stderr
 
 
 def test_the_bench_measures_and_leaves_nothing_behind(unstarted: Workbench, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ async def test_the_command_serves_the_tools_and_says_nothing_else(
     label = path.split("/")[2]
     async with started(server, errors, "--session", label, mode=mode) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
+        assert "kept between calls" in str(client.instructions)
         await client.call_tool(WORKBENCH, {"code_to_execute": "x = 4"})
         answer = answer_of(await client.call_tool(WORKBENCH, {"code_to_execute": "x"}))
     assert WORKBENCH in names

@@ -16,7 +16,7 @@ from sandbox.bench.report import Probe, as_json, compose
 from sandbox.bench.samples import p50, p95
 from sandbox.cli.demo_steps import STEPS
 from sandbox.cli.root import app
-from sandbox.client import ServerEvent, ToolAnswer, parse_events
+from sandbox.client import Client, ControllerUnreachable, ServerEvent, ToolAnswer, parse_events
 from sandbox.doctor.engine import engine_findings
 from sandbox.doctor.finding import Outcome
 
@@ -44,10 +44,12 @@ COMMANDS = (
 )
 
 
-def workbench(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def workbench(*arguments: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKBENCH_")}
     return subprocess.run(
         [sys.executable, "-m", "sandbox.cli", *arguments],
+        input=stdin,
+        errors="surrogateescape",
         capture_output=True,
         text=True,
         timeout=60,
@@ -112,6 +114,55 @@ def test_without_a_controller_one_line_says_so_and_one_what_to_do(
     assert error.startswith(f"error: No controller answers at http://127.0.0.1:{nobody['WORKBENCH_PORT']}")
     assert "workbench serve" in fix
     assert "make demo" in fix
+
+
+@pytest.mark.parametrize("url", ["foo", "http://", "http://127.0.0.1:abc", "ftp://127.0.0.1"])
+def test_what_is_no_url_is_called_so(url: str, nobody: dict[str, str]) -> None:
+    answer = workbench("sessions", "list", "--url", url, WORKBENCH_API_KEY="some-key-of-ours", **nobody)
+    assert answer.returncode == 1
+    error, fix = answer.stderr.splitlines()
+    assert error == f"error: {url!r} is no URL of a controller"
+    assert "http://127.0.0.1:8380" in fix
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(nobody: dict[str, str]) -> None:
+    answer = workbench("sessions", WORKBENCH_API_KEY="schlüssel\nwort", **nobody)
+    assert answer.returncode == 1
+    assert "WORKBENCH_API_KEY" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "wort" not in answer.stderr
+
+
+def test_standard_input_that_is_no_text_is_refused(nobody: dict[str, str]) -> None:
+    answer = workbench("run", "-", stdin="\udcff", WORKBENCH_API_KEY="some-key-of-ours", **nobody)
+    assert answer.returncode == 1
+    assert answer.stderr == "error: standard input is not text in UTF-8\n"
+
+
+@pytest.mark.parametrize("command", ["run", "bash"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "abc"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused_as_usage(
+    command: str, seconds: str, nobody: dict[str, str]
+) -> None:
+    answer = workbench(command, "-", "--timeout", seconds, WORKBENCH_API_KEY="some-key-of-ours", **nobody)
+    assert answer.returncode == 2
+    assert "Invalid value for '--timeout'" in answer.stderr
+
+
+class Impatient(Client):
+    """A client that hardly waits for its controller."""
+
+    retry_pause_s = 0.01
+    reconnect_s = 0.05
+
+
+def test_who_follows_an_execution_is_told_that_it_waits_and_in_the_end_where_the_result_is() -> None:
+    url, said = f"http://127.0.0.1:{free_port()}", list[str]()
+    with Impatient(url, "some-key") as client, pytest.raises(ControllerUnreachable) as lost:
+        list(client.follow("exe_1", waits=said.append))
+    assert [words for words in said if "waiting up to 0.05 s" in words] == said != []
+    assert "exe_1" in lost.value.message
+    assert f"{url}/v1/executions/exe_1" in str(lost.value.suggested_fix)
 
 
 def test_without_a_key_it_says_where_it_looked(nobody: dict[str, str]) -> None:

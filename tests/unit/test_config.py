@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.config import RuntimeName, Settings, load_settings
+from sandbox.config import RuntimeName, Settings, load_settings, unknown_variables
 from sandbox.config_page import settings_markdown
 from sandbox.errors import ConfigurationError
 from sandbox.kept import load_or_make
@@ -56,8 +56,44 @@ def test_keys_in_the_environment_are_separated_by_commas(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_setting_in_the_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "workbench.toml").write_text("prot = 1\nhots = 'x'\n")
-    assert refused() == "Invalid settings: prot: no such setting; hots: no such setting"
+    (tmp_path / "workbench.toml").write_text("prot = 1\nelephant = 'x'\n")
+    assert refused() == "Invalid settings: prot: no such setting (perhaps `port`); elephant: no such setting"
+
+
+def test_a_refusal_says_which_file_and_variables_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def advice() -> str:
+        with pytest.raises(ConfigurationError) as refusal:
+            load_settings()
+        return str(refusal.value.suggested_fix)
+
+    (tmp_path / "workbench.toml").write_text("pool_size = 'two'\n")
+    assert str(tmp_path / "workbench.toml") in advice()
+    assert "docs/settings.md" in advice()
+    (tmp_path / "workbench.toml").unlink()
+    monkeypatch.setenv("WORKBENCH_POOL_SIZE", "two")
+    assert "workbench.toml" not in advice()
+    assert "WORKBENCH_" in advice()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[mcp_servers.time]\ncommand = 'mcp-server-time'",
+            'mcp_servers.time.command: has to be a list, as in ["..."]',
+        ),
+        ("api_keys = 'short'", "api_keys: an API key has to have at least 8 characters"),
+        ("[mcp_servers.time]\ncomand = ['x']", "mcp_servers.time.comand: no such setting"),
+    ],
+)
+def test_a_refusal_is_in_words_of_the_file(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "workbench.toml").write_text(text)
+    assert refused() == f"Invalid settings: {words}"
+
+
+def test_a_table_in_the_environment_has_to_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_MCP_SERVERS", "secret-in-the-wrong-place")
+    assert refused() == "Invalid settings: mcp_servers: WORKBENCH_MCP_SERVERS has to hold JSON"
 
 
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +113,26 @@ def test_a_value_of_the_wrong_type_is_named_and_not_repeated() -> None:
 
 def test_a_default_time_limit_over_its_ceiling_is_refused() -> None:
     assert "bash_timeout_default_s (300) is over bash_timeout_max_s (10)" in refused(bash_timeout_max_s=10)
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize("name", ["pause_after_s", "admission_wait_s", "helper_timeout_s"])
+def test_a_number_of_seconds_is_finite(name: str, value: str) -> None:
+    assert refused(**{name: value}) == f"Invalid settings: {name}: Input should be a finite number"
+
+
+def test_a_public_url_has_to_be_one() -> None:
+    assert refused(public_url="w.example.test") == (
+        "Invalid settings: public_url: has to be a URL that begins with http:// or https://"
+    )
+
+
+def test_variables_that_are_no_settings_are_found() -> None:
+    used = ["WORKBENCH_API_KEY", "WORKBENCH_URL", "WORKBENCH_CONFIG", "WORKBENCH_PORT", "PATH"]
+    assert unknown_variables([*used, "WORKBENCH_POOLSIZE", "WORKBENCH_ELEPHANT"]) == [
+        "WORKBENCH_ELEPHANT",
+        "WORKBENCH_POOLSIZE (perhaps `pool_size`)",
+    ]
 
 
 def test_short_keys_are_refused() -> None:
