@@ -35,6 +35,8 @@ class Connection(socket.socket):
 
     def __init__(self) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        # What user code sets as the default of all sockets is not meant for calls, which have no deadline of their own.
+        self.settimeout(None)
 
     def __del__(self) -> None:
         self.close()

@@ -20,14 +20,22 @@ _CHATTY: Final = ("uvicorn.error", "httpx", "httpcore", "urllib3", "docker", "ai
 
 
 class _Lines:
-    """Where the rendered lines of one module go."""
+    """Where the rendered lines of one module go. A disk that is full, or a pipe that nobody reads, stops no request."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
+        self._lost = 0
 
     def write(self, line: str) -> None:
-        """Write one line."""
-        sys.stderr.write(f"{line}\n")
+        """Write one line; when it cannot be, the next one that can says so."""
+        try:
+            if self._lost:
+                sys.stderr.write(f"{self._lost} lines of {self.name} before this one could not be written\n")
+            sys.stderr.write(f"{line}\n")
+        except (OSError, ValueError):
+            self._lost += 1
+        else:
+            self._lost = 0
 
     debug = info = warning = error = critical = exception = msg = write
 

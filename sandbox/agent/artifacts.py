@@ -4,6 +4,7 @@ import binascii
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -28,15 +29,15 @@ _BASE64: Final = {
     "video/ogg": "ogv",
     "video/webm": "webm",
 }
+_JSON: Final = re.compile(r"application/(?:json|vnd\.[\w.+-]{0,100}json)", re.ASCII)
+"""Bounded: the answer repeats it for each artifact."""
 
 
 def extension(mime: str) -> str | None:
     """Give the ending of the file that a MIME type is saved as; None when it is not saved."""
     if known := _TEXT.get(mime) or _BASE64.get(mime):
         return known
-    if mime == "application/json" or (mime.startswith("application/vnd.") and mime.endswith("json")):
-        return "json"
-    return None
+    return "json" if _JSON.fullmatch(mime) else None
 
 
 def contents(mime: str, value: Any) -> bytes:
@@ -142,7 +143,7 @@ def _write_new(path: Path, data: bytes) -> None:
         fd = os.open(path, flags, 0o644)
     except FileNotFoundError:
         # User code may delete the folder.
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         fd = os.open(path, flags, 0o644)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -150,3 +151,11 @@ def _write_new(path: Path, data: bytes) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that is not there; a link to nowhere in its place is not taken for a file that exists."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "something else is in the place of its folder") from error

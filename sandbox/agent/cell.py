@@ -20,6 +20,9 @@ _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RETURN_HINT: Final = "Hint: a cell is not a function: put the value on the last line, or print it."
 _CUT: Final = "\n[... {} characters left out ...]\n"
 _LATE_NOTE: Final = "some of this output came from what earlier cells left running in the background"
+_NAME_CHARS: Final = 500
+_MESSAGE_CHARS: Final = TRACEBACK_CHARS // 2
+"""An answer of nothing but control characters, of which JSON makes six bytes each, still fits a line of the pipe."""
 _CLEAN_EXITS: Final = ("", "None", "0")
 
 
@@ -136,7 +139,7 @@ def code_error(name: str, message: str, traceback: list[str]) -> CodeError:
     lines = "\n".join(traceback) or f"{name}: {message}"
     if name == "SyntaxError" and message.startswith("'return' outside function"):
         lines = f"{lines}\n{_RETURN_HINT}"
-    return CodeError(bounded(plain(name)), bounded(plain(message)), bounded(plain(lines)))
+    return CodeError(plain(name)[:_NAME_CHARS], bounded(plain(message), _MESSAGE_CHARS), bounded(plain(lines)))
 
 
 def plain(text: str) -> str:
@@ -144,10 +147,10 @@ def plain(text: str) -> str:
     return _COLOURS.sub("", text) if "\x1b" in text else text
 
 
-def bounded(text: str) -> str:
-    """Keep head and tail of a text of more than TRACEBACK_CHARS characters."""
-    if len(text) <= TRACEBACK_CHARS:
+def bounded(text: str, most: int = TRACEBACK_CHARS) -> str:
+    """Keep head and tail of a text of more than `most` characters."""
+    if len(text) <= most:
         return text
-    cut = _CUT.format(len(text) - TRACEBACK_CHARS)
-    half = (TRACEBACK_CHARS - len(cut)) // 2
+    cut = _CUT.format(len(text) - most)
+    half = (most - len(cut)) // 2
     return text[:half] + cut + text[-half:]

@@ -1,9 +1,12 @@
 """From what a cell said and how it ended to its result."""
 
 import asyncio
+import contextlib
+import errno
 import os
-import shutil
 import signal
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox.agent.execution import Execution
@@ -80,23 +83,37 @@ async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path, c
         return value.path
     if not claim.take(stdout.bytes + value.bytes):
         return None
-    # In a thread: a spill may be a gigabyte.
-    return await asyncio.to_thread(_join_files, [stdout, value], path)
+    return await _join_files([stdout, value], path)
 
 
-def _join_files(parts: list[StreamOutput], path: Path) -> str | None:
+async def _join_files(parts: list[StreamOutput], path: Path) -> str | None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, flags, 0o644), "wb") as target:
             for part in parts:
-                if part.path is None:
-                    target.write(part.text.encode())
-                    continue
-                with Path(part.path).open("rb") as source:
-                    shutil.copyfileobj(source, target, MIB)
+                # Piece by piece, for a spill may be a gigabyte; in no thread, for user code may have used up all.
+                for piece in _pieces(part):
+                    target.write(piece)
+                    await asyncio.sleep(0)
     except OSError:
         # The disk is full: the parts are where they are, only the joined view is missing.
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - of this module's own making, as the spills are
         return None
     return str(path)
+
+
+def _pieces(part: StreamOutput) -> Iterator[bytes]:
+    """Give a stream from its text or its file, as much as it had: user code may have put anything in its place."""
+    if part.path is None:
+        yield part.text.encode()
+        return
+    fd = os.open(part.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as source:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", part.path)
+        left = part.bytes
+        while left > 0 and (piece := source.read(min(left, MIB))):
+            left -= len(piece)
+            yield piece

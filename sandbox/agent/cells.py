@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sandbox.agent.callers import Callers
 from sandbox.agent.cell import Cell, CellStreams
@@ -15,15 +15,13 @@ from sandbox.agent.execution import Execution
 from sandbox.agent.kernel import Kernel, describe
 from sandbox.agent.kernel_keeper import KernelKeeper
 from sandbox.agent.kernel_wire import Message, Reply, Status
+from sandbox.agent.late import LateMessages
 from sandbox.agent.live import LiveText
 from sandbox.agent.output import SpillNames
 from sandbox.agent.processes import Exit, ProcessTable
 from sandbox.errors import CallFault
 from sandbox.limits import EXECUTIONS_QUEUED_MAX, OUTPUT_SUBDIR
 from sandbox.pipe.messages import Action, CodeResult, Ending, KernelState, Progress, StreamName
-
-_LATE_MESSAGES_MAX: Final = 100
-"""Displays between two cells that are kept for the next one."""
 
 
 class Cells:
@@ -54,7 +52,7 @@ class Cells:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._execution: Execution | None = None
         self._early: CellStreams | None = None
-        self._late_messages: deque[Message] = deque(maxlen=_LATE_MESSAGES_MAX)
+        self._late = LateMessages()
         self._lost: str | None = None
 
     async def start(self) -> None:
@@ -89,6 +87,8 @@ class Cells:
         """
         if len(self._waiting) >= EXECUTIONS_QUEUED_MAX:
             raise CallFault("busy", f"{len(self._waiting)} executions wait for the kernel already")
+        asked_at = time.perf_counter()
+        at_once = not self._taken and self._keeper.usable is not None
         if (ending := await self._turn(queue_timeout_s, interrupted)) is not None:
             return CodeResult(ending=ending, action=Action.NOT_STARTED)
         try:
@@ -96,7 +96,9 @@ class Cells:
             while (kernel := self._keeper.usable) is None:
                 if not await self._kernel_ready(interrupted):
                     return CodeResult(ending=Ending.INTERRUPTED, action=Action.NOT_STARTED)
-            return await self._run(kernel, code, timeout_s, interrupted, emit, execution_id=execution_id)
+            waited_ms = 0.0 if at_once else round((time.perf_counter() - asked_at) * 1000, 3)
+            begin = partial(Execution.begin, code=code, timeout_s=timeout_s, waited_ms=waited_ms)
+            return await self._run(kernel, begin, interrupted, emit, execution_id=execution_id)
         except CallFault as fault:
             return CodeResult(Ending.KERNEL_DIED, Action.NOT_STARTED, variables_kept=False, note=fault.message)
         finally:
@@ -141,7 +143,7 @@ class Cells:
         if self._execution is not None:
             self._execution.said(message)
         elif not isinstance(message.content, Status | Reply):
-            self._late_messages.append(message)
+            self._late.add(message)
 
     def kernel_ended(self, how: Exit, *, wanted: bool) -> None:
         """The cell that runs ends; without one, the next answer tells."""
@@ -203,8 +205,7 @@ class Cells:
     async def _run(
         self,
         kernel: Kernel,
-        code: str,
-        timeout_s: float,
+        begin: Callable[[Execution], None],
         interrupted: asyncio.Event,
         emit: Callable[[Progress], None] | None,
         *,
@@ -214,14 +215,15 @@ class Cells:
         self._keeper.drain()
         streams = self._streams(LiveText(emit) if emit else None)
         cell = Cell(self._folder, streams, emit)
-        while self._late_messages:
-            cell.take(self._late_messages.popleft().content, own=False)
+        late, left_out = self._late.take()
+        for content in late:
+            cell.take(content, own=False)
         on_stop = partial(self._callers.stop, execution_id)
         execution = self._execution = Execution(kernel, self._keeper, cell, interrupted, emit, on_stop=on_stop)
         self._callers.begin(execution_id, cell=True)
-        note, self._lost = self._lost, None
+        note, self._lost = "; ".join(words for words in (self._lost, left_out) if words) or None, None
         try:
-            execution.begin(code, timeout_s)
+            begin(execution)
             await execution.done
             self._keeper.drain()
             self._execution = None

@@ -7,7 +7,7 @@ from typing import Final
 from sandbox.agent.cell import Cell, Emit
 from sandbox.agent.kernel import Kernel
 from sandbox.agent.kernel_keeper import KernelKeeper
-from sandbox.agent.kernel_wire import Message
+from sandbox.agent.kernel_wire import REPLY_MISSING, Message
 from sandbox.agent.processes import Exit
 from sandbox.agent.resources import oom_kills
 from sandbox.limits import INTERRUPT_GRACE_S
@@ -18,6 +18,8 @@ _SHORT_S: Final = 0.05
 
 _REPEAT_S: Final = 1.0
 _KILL_WAIT_S: Final = 10.0
+_REPLY_WAIT_S: Final = 3.0
+"""A kernel sends its reply right before it says that it is idle; a reply that is late by this much will not come."""
 
 
 class Execution:
@@ -51,14 +53,15 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._msg_id = ""
         self._stopped_at = 0.0
+        self._unanswered = False
         self._watch: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
 
-    def begin(self, code: str, timeout_s: float) -> None:
-        """Send the cell to the kernel; its time counts from now."""
+    def begin(self, code: str, timeout_s: float, waited_ms: float = 0.0) -> None:
+        """Send the cell to the kernel; its time counts from now. `waited_ms`: how long it stood in the queue."""
         if self._emit is not None:
-            self._emit(Started())
+            self._emit(Started(waited_ms))
         deadline = self._loop.time() + timeout_s
         self._timer = self._loop.call_later(min(_SHORT_S, timeout_s), self._watch_on, deadline)
         self._msg_id = self._kernel.execute(code)
@@ -68,6 +71,9 @@ class Execution:
         self.cell.take(message.content, own=message.parent == self._msg_id)
         if self.cell.ended:
             self._finish()
+        elif self.cell.idle and self.why is None and not self._unanswered:
+            self._unanswered = True
+            self._schedule(_REPLY_WAIT_S, self._answer_missing)
 
     def kernel_ended(self, how: Exit) -> None:
         """The kernel is gone: nothing more will come."""
@@ -130,6 +136,11 @@ class Execution:
                 self._act(Action.INTERRUPTED)
             self._kernel.interrupt()
             self._schedule(min(_REPEAT_S, INTERRUPT_GRACE_S - waited), self._interrupt)
+
+    def _answer_missing(self) -> None:
+        """User code broke what the kernel replies with: the cell has ended all the same."""
+        self.cell.reply = self.cell.reply or REPLY_MISSING
+        self._finish()
 
     def _act(self, action: Action) -> None:
         self.action = action

@@ -5,15 +5,15 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from sandbox.agent.listing import DRAFT_PREFIX, list_page
+from sandbox.agent.removing import Stopped, remove_tree
 from sandbox.errors import CallFault
 from sandbox.limits import CHUNK_BYTES
 from sandbox.pipe.answerer import Answering
@@ -47,7 +47,7 @@ class Files:
     """Serves the file methods. Every path is absolute; a disk that is slow does not hold up the loop.
 
     All methods raise CallFault: `not_found`, `not_a_file`, `permission`, `no_space`, `invalid`, `outside` (a link leads
-    out of the folder that was named), `changed` or `io`, with the path in the message.
+    out of the folder that was named), `changed`, `too_deep` or `io`, with the path in the message.
     """
 
     def __init__(self) -> None:
@@ -99,13 +99,13 @@ class Files:
         if body.limit < 1:
             raise CallFault("invalid", f"limit is {body.limit}; it must be at least 1")
         with _faults(body.path):
-            return await self._do(list_page, path, body.prefix, body.after, body.limit)
+            return await self._do_through(list_page, path, body.prefix, body.after, body.limit)
 
     async def delete(self, body: DeleteFile) -> Done:
         """Delete a file, a link or a folder with all that is in it."""
         path = _absolute(body.path)
         with _faults(body.path):
-            await self._do(_delete, path, body.inside)
+            await self._do_through(_delete, path, body.inside)
         return Done()
 
     async def take_source(self, source: str, max_bytes: int) -> str:
@@ -129,6 +129,18 @@ class Files:
         except asyncio.CancelledError:
             # A thread cannot be stopped, and what it works on must not be closed under it.
             await asyncio.wait([task])
+            raise
+
+    async def _do_through(self, work: Callable[..., T], *args: Any) -> T:
+        """Do what takes as long as there are files: `work` is told when its call has ended, and ends then."""
+        stopped = threading.Event()
+        task = asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, stopped.is_set))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.wait([task])
+            task.exception()  # marked as seen: nobody waits for it
             raise
 
 
@@ -230,10 +242,10 @@ def _check_target(path: Path, inside: str | None) -> None:
             raise IsADirectoryError(errno.EISDIR, "not a regular file")
 
 
-def _delete(path: Path, inside: str | None) -> None:
+def _delete(path: Path, inside: str | None, stopped: Stopped) -> None:
     _check_inside(path, os.path.realpath(path.parent), inside)
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(path, stopped)
     else:
         path.unlink()
 

@@ -10,6 +10,8 @@ import signal
 import sys
 from typing import Final
 
+from sandbox.agent.own_limits import protect_own_limits
+
 log = logging.getLogger(__name__)
 
 _HIGH_FD: Final = 100
@@ -52,6 +54,7 @@ def harden() -> None:
         stay_alive_on(signum)
     if os.getpid() == 1:
         stay_alive_on(signal.SIGTERM)
+        protect_own_limits()
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)

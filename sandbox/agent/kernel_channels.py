@@ -1,6 +1,7 @@
 """The sockets to one kernel: plain non-blocking ZMQ on the event loop, which costs a tenth of asynchronous wrappers."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,12 @@ import zmq
 
 from sandbox.agent.kernel_wire import Message, decode
 
+log = logging.getLogger(__name__)
+
 _BURST: Final = 64
 """Messages taken before others on the event loop have their turn."""
 
-_QUEUED_MAX: Final = 64
+_QUEUED_MAX: Final = 4
 """Messages that wait in our memory; more wait in the kernel's."""
 
 _MESSAGE_MAX_BYTES: Final = 512 * 1024 * 1024
@@ -72,6 +75,9 @@ class Channels:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if message := decode(frames):
-                self._on_message(message)
+            try:
+                if message := decode(frames):
+                    self._on_message(message)
+            except Exception:  # a border: the descriptor is silent about what is left if this ends here
+                log.exception("a message of the kernel could not be taken")
         self._loop.call_soon(self._receive, socket)

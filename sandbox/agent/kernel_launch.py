@@ -1,4 +1,4 @@
-"""Runs `kernel_start.py` beside it, after what has to be done before its first import. Run by file path.
+"""Runs the package `workbench_kernel` beside it, after what has to be done before its first import. Run by file path.
 
 python kernel_launch.py FOLDER READY_FD
 """
@@ -6,10 +6,13 @@ python kernel_launch.py FOLDER READY_FD
 import importlib.util
 import sys
 import types
-from pathlib import Path
+from importlib.machinery import PathFinder
 from typing import Any
 
 SERVED = "jupyter_client.connect"
+
+KERNEL = "workbench_kernel"
+"""By path and under a name of its own: what lies in the user's folders neither shadows it nor is shadowed."""
 
 
 class LeanPackage(types.ModuleType):
@@ -38,12 +41,12 @@ def launch() -> None:
     if (package := importlib.util.find_spec("jupyter_client")) is not None:
         sys.modules["jupyter_client"] = importlib.util.module_from_spec(package)
         sys.modules["jupyter_client"].__class__ = LeanPackage
-    spec = importlib.util.spec_from_file_location("kernel_start", Path(folder, "kernel_start.py"))
+    spec = PathFinder.find_spec(KERNEL, [folder])
     if spec is None or spec.loader is None:
-        raise ImportError("kernel_start.py is not beside this file")
-    kernel = importlib.util.module_from_spec(spec)
+        raise ImportError(f"{KERNEL} is not beside this file")
+    kernel = sys.modules[KERNEL] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(kernel)
-    kernel.main()
+    importlib.import_module(f"{KERNEL}.main").main()
 
 
 if __name__ == "__main__":

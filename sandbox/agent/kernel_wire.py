@@ -83,6 +83,14 @@ _CONTENTS: Final[dict[str, msgspec.json.Decoder[Content]]] = {
 }
 
 
+REPLY_UNREAD: Final = Reply("error", "KernelReplyError", "the kernel's reply could not be read")
+REPLY_MISSING: Final = Reply(
+    "error", "KernelReplyError", "the kernel ended this code but could not say how; what it printed may tell why"
+)
+_DISPLAYS: Final = ("execute_result", "display_data")
+_DISPLAY_UNREAD: Final = Display({"text/plain": "[a display that could not be read: not JSON, or nested too deeply]"})
+
+
 class _Header(msgspec.Struct):
     msg_type: str = ""
     msg_id: str = ""
@@ -102,7 +110,7 @@ def decode(frames: list[bytes]) -> Message | None:
     """Read one message from its frames, or from one frame that has them on a line each (so our kernel publishes).
 
     None when it is of no interest or not understood. An `execute_reply` that does not parse still is one: without it
-    an execution would never end.
+    an execution would never end. So is what is displayed: it is not lost in silence.
     """
     if len(frames) == 1:
         frames = frames[0].split(b"\n")
@@ -118,7 +126,9 @@ def decode(frames: list[bytes]) -> Message | None:
         return None
     body = _tolerant(decoder, content)
     if body is None and kind.msg_type == "execute_reply":
-        body = Reply(status="error", ename="KernelReplyError", evalue="the kernel's reply could not be read")
+        body = REPLY_UNREAD
+    if body is None and kind.msg_type in _DISPLAYS:
+        body = _DISPLAY_UNREAD
     return Message(about.msg_id, body) if body is not None else None
 
 
@@ -128,7 +138,7 @@ T = TypeVar("T")
 def _tolerant(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         # Text with lone surrogates leaves the kernel as invalid UTF-8.

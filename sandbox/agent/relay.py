@@ -14,7 +14,7 @@ from sandbox.agent.relay_wire import INTERRUPTED, Reply, Request, RequestLine, f
 from sandbox.errors import PipeViolation
 from sandbox.limits import HELPER_ARGUMENTS_INLINE_BYTES, HELPER_CALLS_MAX, MIB
 from sandbox.pipe.asking import HelperAsking
-from sandbox.pipe.messages import HelperCall, HelperEnd, HelperProgress
+from sandbox.pipe.frames import HelperCall, HelperEnd, HelperProgress
 
 log = logging.getLogger(__name__)
 

@@ -76,9 +76,12 @@ class SpillRoom:
         """Give the time, the size and the path of each file of ours."""
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
+                # The name first: to ask for each of a million files of the user's would hold up the agent.
+                if _OURS.fullmatch(entry.name) is None:
+                    continue
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(found.st_mode) and _OURS.fullmatch(entry.name):
+                    if stat.S_ISREG(found.st_mode):
                         yield found.st_mtime_ns, found.st_size, entry.path
 
     @staticmethod

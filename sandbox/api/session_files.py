@@ -27,6 +27,7 @@ _REASONS: Final = {
     "permission": "may not be touched: the sandbox itself refuses it",
     "outside": f"is, or leads through, a link out of {FILES_DIR}",
     "invalid": "cannot be a path in the sandbox",
+    "too_deep": "has too many folders in each other: remove it with `rm -r` in bash",
 }
 
 
@@ -123,9 +124,19 @@ class SessionFiles:
             return PayloadTooLarge("There is no room for it on the sandbox's disk", suggested_fix="Delete files first.")
         if fault.fault == "changed":
             return Conflict(f"{path!r} was replaced by another file meanwhile", suggested_fix="Ask again.")
-        if fault.fault == CUT:
-            return Overloaded("The stream to the sandbox was cut in the middle of the file", retry_after_s=1)
-        return fault
+        return _passing(fault)
+
+
+def _passing(fault: CallFault) -> WorkbenchError:
+    """Name what has to do with the moment, not with the path."""
+    if fault.fault == "timed_out":
+        return Overloaded(
+            f"The sandbox has more files than it gets through in time: {fault.message}",
+            suggested_fix="Name a folder with fewer files, or use a bash command.",
+        )
+    if fault.fault == CUT:
+        return Overloaded("The stream to the sandbox was cut in the middle of the file", retry_after_s=1)
+    return fault
 
 
 def modified_at(info: FileInfo) -> datetime:

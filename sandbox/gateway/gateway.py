@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
-import structlog
 
 from sandbox.errors import (
     HelperRefused,
@@ -36,8 +35,6 @@ from sandbox.gateway.turns import Turns
 from sandbox.sessions.helper_port import HelperAnswer, SessionCall
 from sandbox.sessions.session import Session, storable
 from sandbox.upstreams.base import ProxyAnswer, ToolAnswer
-
-log = structlog.get_logger(__name__)
 
 LIST_HELPERS: Final = "list_helpers"
 MULTI_EXECUTE: Final = "multi_execute"
@@ -109,14 +106,11 @@ class Gateway:
     # --- calls --------------------------------------------------------------------------------------------
 
     async def answer(self, call: SessionCall) -> HelperAnswer:
-        """Answer one call. Never raises but `CancelledError`: whatever goes wrong is in `error`."""
+        """See `AnswersHelpers.answer`."""
         try:
             answer = await self._answer(call)
         except WorkbenchError as error:
             return HelperAnswer(error=self._parts.redact(words_of(error)))
-        except Exception as error:  # the gateway's border: a defect of ours ends one call, and nothing else
-            log.exception("a helper call failed", helper=call.helper[:50], session=call.session.id)
-            return HelperAnswer(error=f"something failed inside the server ({type(error).__name__})")
         if answer.error:
             return HelperAnswer(answer.result, self._parts.redact(answer.error))
         return answer

@@ -10,8 +10,7 @@ from sandbox.errors import CallFault, PipeViolation
 from sandbox.limits import CALLS_PENDING_MAX
 from sandbox.pipe import framing
 from sandbox.pipe.asking import HelperAsking
-from sandbox.pipe.ledger import Known, Ledger
-from sandbox.pipe.messages import (
+from sandbox.pipe.frames import (
     PROTOCOL_VERSION,
     Ack,
     Call,
@@ -20,20 +19,16 @@ from sandbox.pipe.messages import (
     Credit,
     End,
     Event,
-    Fault,
     Frame,
     HelperEnd,
     HelperProgress,
     Join,
     Joined,
-    Method,
-    Progress,
-    Result,
-    RunBash,
-    RunCode,
     Sync,
     Synced,
 )
+from sandbox.pipe.ledger import Known, Ledger
+from sandbox.pipe.messages import Fault, Method, Progress, Result, RunBash, RunCode
 from sandbox.pipe.replay import Replay
 from sandbox.pipe.window import ReceiveWindow, SendWindow
 

@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.limits import HELPER_ACK_EVERY
 from sandbox.pipe import framing
-from sandbox.pipe.messages import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
+from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 
 ACK_DELAY_S: Final = 0.5
 """Fewer endings than HELPER_ACK_EVERY are acknowledged after this long."""

@@ -4,7 +4,7 @@ import msgspec
 
 from sandbox.errors import PipeViolation
 from sandbox.limits import LINE_MAX_BYTES
-from sandbox.pipe.messages import Frame
+from sandbox.pipe.frames import Frame
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from sandbox.limits import HELPER_CALLS_MAX
 from sandbox.pipe import framing
-from sandbox.pipe.messages import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
+from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 
 HelperAsk: TypeAlias = HelperCall | HelperCancel | Ack
 """What an agent says about helper calls. `Ack`: the ending of this one, and all before it, have arrived."""

@@ -4,7 +4,8 @@ from collections import deque
 from enum import Enum, auto
 
 from sandbox.limits import ENDINGS_KEPT_MAX
-from sandbox.pipe.messages import End, Fault
+from sandbox.pipe.frames import End
+from sandbox.pipe.messages import Fault
 
 
 class Known(Enum):

@@ -1,18 +1,16 @@
-"""What controller and agent say to each other: one typed message a line, JSON. Imports nothing of ours.
+"""What controller and agent say to each other, as the frames carry it. Imports nothing of ours.
 
-Frames carry the protocol (`Sync`, `Call`, `End`, ...); methods are the bodies of calls; each method has one
-result type; progress types are the bodies of events. All are tagged unions, so one decoder reads any line.
+Methods are the bodies of calls; each method has one result type; progress types are the bodies of events. All are
+tagged unions, as the frames in `frames` are, so one decoder reads any line.
 """
 
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-PROTOCOL_VERSION: Final = 3
 
-
-class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
     """Base of all messages: immutable, defaults left out on the wire, the tag in `t`."""
 
 
@@ -65,7 +63,7 @@ class KernelState(StrEnum):
     DEAD = "dead"
 
 
-class StreamOutput(_Message, frozen=True, tag=False):
+class StreamOutput(Message, frozen=True, tag=False):
     """One stream of an execution: its first characters, and where the whole of it is.
 
     `text`: at most INLINE_CHARS characters, undecodable bytes replaced. `bytes`, `lines`: exact counts of the
@@ -81,7 +79,7 @@ class StreamOutput(_Message, frozen=True, tag=False):
     lost: str | None = None
 
 
-class Artifact(_Message, frozen=True, tag=False):
+class Artifact(Message, frozen=True, tag=False):
     """A displayed image or rich result that was saved: MIME type, absolute path in the sandbox, bytes."""
 
     type: str
@@ -89,7 +87,7 @@ class Artifact(_Message, frozen=True, tag=False):
     size: int
 
 
-class CodeError(_Message, frozen=True, tag=False):
+class CodeError(Message, frozen=True, tag=False):
     """An exception that ended a cell. `traceback` has no colour codes and is bounded."""
 
     name: str
@@ -100,7 +98,7 @@ class CodeError(_Message, frozen=True, tag=False):
 # --- methods: the bodies of calls, controller to agent ------------------------------------------
 
 
-class RunCode(_Message, frozen=True, tag="run_code"):
+class RunCode(Message, frozen=True, tag="run_code"):
     """Run Python in the kernel, after what was asked before.
 
     `code_path`: a file written before with the code, for code too long for a line; it is deleted when read.
@@ -112,26 +110,26 @@ class RunCode(_Message, frozen=True, tag="run_code"):
     queue_timeout_s: float = 900.0
 
 
-class RunBash(_Message, frozen=True, tag="run_bash"):
+class RunBash(Message, frozen=True, tag="run_bash"):
     """Run a command in a fresh bash. `command_path`: as `RunCode.code_path`."""
 
     command: str = ""
     command_path: str | None = None
 
 
-class WaitReady(_Message, frozen=True, tag="wait_ready"):
+class WaitReady(Message, frozen=True, tag="wait_ready"):
     """End when the kernel can take an execution."""
 
 
-class GetStatus(_Message, frozen=True, tag="get_status"):
+class GetStatus(Message, frozen=True, tag="get_status"):
     """Say how the sandbox is. Also the health check."""
 
 
-class RestartKernel(_Message, frozen=True, tag="restart_kernel"):
+class RestartKernel(Message, frozen=True, tag="restart_kernel"):
     """Kill the kernel and start a new one; what runs ends as `interrupted`, variables lost."""
 
 
-class ReadFile(_Message, frozen=True, tag="read_file"):
+class ReadFile(Message, frozen=True, tag="read_file"):
     """Send a file's bytes as chunks. `path` is absolute; `length` None reads to the end.
 
     `inside`: a folder that the file has to be in once links are followed, else fault `outside`. `file_id`: the file
@@ -145,7 +143,7 @@ class ReadFile(_Message, frozen=True, tag="read_file"):
     file_id: int = 0
 
 
-class WriteFile(_Message, frozen=True, tag="write_file"):
+class WriteFile(Message, frozen=True, tag="write_file"):
     """Write the chunks that follow to a file, parents made; whole or not at all unless `append`.
 
     `inside`: as of `ReadFile`, for the folder that the file is put in.
@@ -156,7 +154,7 @@ class WriteFile(_Message, frozen=True, tag="write_file"):
     inside: str | None = None
 
 
-class ListFiles(_Message, frozen=True, tag="list_files"):
+class ListFiles(Message, frozen=True, tag="list_files"):
     """List regular files below a folder, sorted by relative path, after `after`, at most `limit`."""
 
     path: str
@@ -165,7 +163,7 @@ class ListFiles(_Message, frozen=True, tag="list_files"):
     limit: int = 1000
 
 
-class DeleteFile(_Message, frozen=True, tag="delete_file"):
+class DeleteFile(Message, frozen=True, tag="delete_file"):
     """Delete one file, or a folder with all that is in it. Ends with fault `not_found` if there is none.
 
     `inside`: as of `WriteFile`.
@@ -183,7 +181,7 @@ Method: TypeAlias = (
 # --- results: how calls end well ------------------------------------------------------------------
 
 
-class CodeResult(_Message, frozen=True, tag="code_result"):
+class CodeResult(Message, frozen=True, tag="code_result"):
     """How a cell ended and what it said.
 
     `value` is the text of displayed objects and of the last expression. `results_path`: a file with the whole
@@ -211,7 +209,7 @@ class CodeResult(_Message, frozen=True, tag="code_result"):
     note: str | None = None
 
 
-class BashResult(_Message, frozen=True, tag="bash_result"):
+class BashResult(Message, frozen=True, tag="bash_result"):
     """How a command ended. `exit_code` as a shell shows it: 128 + signal number when a signal ended it.
 
     `files_kept`: false only where the sandbox is gone with its files.
@@ -229,7 +227,7 @@ class BashResult(_Message, frozen=True, tag="bash_result"):
     files_kept: bool = True
 
 
-class Status(_Message, frozen=True, tag="status"):
+class Status(Message, frozen=True, tag="status"):
     """How the sandbox is: kernel, what runs, what waits, background jobs of bash, memory of the sandbox.
 
     `open_files`: descriptors that the agent itself holds.
@@ -250,7 +248,7 @@ class Status(_Message, frozen=True, tag="status"):
     open_files: int = 0
 
 
-class FileInfo(_Message, frozen=True, tag="file_info"):
+class FileInfo(Message, frozen=True, tag="file_info"):
     """A file: path (absolute, or relative to the listed folder), bytes, modification time (epoch seconds).
 
     `file_id`: another for the file that takes its place; 0: not said.
@@ -262,21 +260,21 @@ class FileInfo(_Message, frozen=True, tag="file_info"):
     file_id: int = 0
 
 
-class FileList(_Message, frozen=True, tag="file_list"):
+class FileList(Message, frozen=True, tag="file_list"):
     """One page of a listing. `next_after` is None at the end."""
 
     files: tuple[FileInfo, ...]
     next_after: str | None = None
 
 
-class Done(_Message, frozen=True, tag="done"):
+class Done(Message, frozen=True, tag="done"):
     """It is done; there is nothing to say."""
 
 
 Result: TypeAlias = CodeResult | BashResult | Status | FileInfo | FileList | Done
 
 
-class Fault(_Message, frozen=True, tag=False):
+class Fault(Message, frozen=True, tag=False):
     """How a call ends badly: a short name (`not_found`, `invalid`, `busy`, `internal`, ...) and words."""
 
     name: str
@@ -286,28 +284,30 @@ class Fault(_Message, frozen=True, tag=False):
 # --- progress: the bodies of events ---------------------------------------------------------------
 
 
-class Started(_Message, frozen=True, tag="started"):
-    """The execution left the queue and runs."""
+class Started(Message, frozen=True, tag="started"):
+    """The execution left the queue and runs. `waited_ms`: how long it stood there, behind others or for a kernel."""
+
+    waited_ms: float = 0.0
 
 
-class LiveOutput(_Message, frozen=True, tag="output"):
+class LiveOutput(Message, frozen=True, tag="output"):
     """A piece of output as it comes."""
 
     stream: StreamName
     text: str
 
 
-class LiveCut(_Message, frozen=True, tag="output_cut"):
+class LiveCut(Message, frozen=True, tag="output_cut"):
     """No more live output of this execution is sent (LIVE_CHARS); the answer and the spill go on."""
 
 
-class LiveArtifact(_Message, frozen=True, tag="artifact"):
+class LiveArtifact(Message, frozen=True, tag="artifact"):
     """An artifact was saved or replaced."""
 
     artifact: Artifact
 
 
-class LiveAction(_Message, frozen=True, tag="action"):
+class LiveAction(Message, frozen=True, tag="action"):
     """The execution is being ended: what is done to it, and why (`timed_out` or `interrupted`)."""
 
     action: Action
@@ -315,167 +315,3 @@ class LiveAction(_Message, frozen=True, tag="action"):
 
 
 Progress: TypeAlias = Started | LiveOutput | LiveCut | LiveArtifact | LiveAction
-
-
-# --- frames: the protocol -------------------------------------------------------------------------
-
-
-class Sync(_Message, frozen=True, tag="sync"):
-    """Controller to agent, after a newline, on every attach. The agent answers with `Synced`."""
-
-    nonce: str
-    version: int = PROTOCOL_VERSION
-
-
-class Survivor(_Message, frozen=True, tag=False):
-    """An execution that an earlier controller asked for, and that runs, waits, or has ended unacknowledged.
-
-    `timeout_s`, `queue_timeout_s`: as its call had them. `age_s`: seconds since it was asked for; `running_s`:
-    since it started, None while it waits in the queue.
-    """
-
-    id: str
-    kind: ExecutionKind
-    timeout_s: float
-    queue_timeout_s: float = 0.0
-    age_s: float = 0.0
-    running_s: float | None = None
-    ended: bool = False
-
-
-class Synced(_Message, frozen=True, tag="synced"):
-    """The agent's echo of `nonce`: hello. `boot` names this agent process; `survivors` wait to be joined."""
-
-    nonce: str
-    version: int
-    boot: str
-    survivors: tuple[Survivor, ...] = ()
-
-
-class Call(_Message, frozen=True, tag="call"):
-    """Ask for `body`; it must end within `timeout_s`. The same id twice is never run twice."""
-
-    id: str
-    body: Method
-    timeout_s: float
-    live: bool = False
-
-
-class Join(_Message, frozen=True, tag="join"):
-    """Say the events and the ending of a call (again), as far as they are kept; what comes later follows."""
-
-    id: str
-
-
-class Joined(_Message, frozen=True, tag="joined"):
-    """The answer to `Join`, before all that is said again: what came earlier comes once more."""
-
-    id: str
-
-
-class Cancel(_Message, frozen=True, tag="cancel"):
-    """End the call early; it still gets its `End`."""
-
-    id: str
-
-
-class Event(_Message, frozen=True, tag="event"):
-    """Progress of a call. `seq` counts from 1 within the call."""
-
-    id: str
-    seq: int
-    body: Progress
-
-
-class End(_Message, frozen=True, tag="end"):
-    """The one ending of a call: `result` or `fault`. Kept, and said again to who joins, until it is acknowledged."""
-
-    id: str
-    result: Result | None = None
-    fault: Fault | None = None
-
-
-class Ack(_Message, frozen=True, tag="ack"):
-    """The ending of `id` has arrived and may be forgotten."""
-
-    id: str
-
-
-class Chunk(_Message, frozen=True, tag="chunk"):
-    """Bulk data of a call, in either direction. `seq` counts from 1; `last` closes the data."""
-
-    id: str
-    seq: int
-    data: bytes
-    last: bool = False
-
-
-class Credit(_Message, frozen=True, tag="credit"):
-    """Chunks of `id` up to `seq` are consumed: the sender may be CHUNK_WINDOW ahead of it."""
-
-    id: str
-    seq: int
-
-
-class HelperCall(_Message, frozen=True, tag="helper_call"):
-    """Agent to controller: code in the sandbox calls a helper, by name, with a JSON object.
-
-    `arguments_path`: a file in the sandbox that holds the object, when it is too long for a line. `answer_path`: where
-    an answer that is too long for a line is to be written. `execution`: the one that calls, as far as the agent knows;
-    None for what is left of an ended one. `timeout_s`: how long the helper waits. `again`: it was said before, over a
-    pipe that was cut since: it must not be done a second time.
-    """
-
-    id: str
-    helper: str
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
-    arguments_path: str | None = None
-    answer_path: str | None = None
-    execution: str | None = None
-    timeout_s: float | None = None
-    again: bool = False
-
-
-class HelperCancel(_Message, frozen=True, tag="helper_cancel"):
-    """Agent to controller: nobody waits for this helper call any more; it still gets its `HelperEnd`."""
-
-    id: str
-
-
-class HelperProgress(_Message, frozen=True, tag="helper_progress"):
-    """Controller to agent: how far a helper call is, in bytes; `total` None when that is not known."""
-
-    id: str
-    done: int
-    total: int | None = None
-
-
-class HelperEnd(_Message, frozen=True, tag="helper_end"):
-    """Controller to agent: the one ending of a helper call: a JSON value in `result` or in the file at `path`.
-
-    `error`: words, empty when all is well; there can be a result beside it.
-    """
-
-    id: str
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    path: str | None = None
-    error: str = ""
-
-
-Frame: TypeAlias = (
-    Sync
-    | Synced
-    | Call
-    | Join
-    | Joined
-    | Cancel
-    | Event
-    | End
-    | Ack
-    | Chunk
-    | Credit
-    | HelperCall
-    | HelperCancel
-    | HelperProgress
-    | HelperEnd
-)

@@ -12,9 +12,7 @@ from typing import TypeVar
 from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeError, PipeTimeout, PipeVersionMismatch, PipeViolation
 from sandbox.limits import CALL_SLACK_S, CALLS_PENDING_MAX, CHUNK_BYTES, SYNC_TIMEOUT_S
 from sandbox.pipe import framing
-from sandbox.pipe.helper_talk import HelperTalk
-from sandbox.pipe.link import Link
-from sandbox.pipe.messages import (
+from sandbox.pipe.frames import (
     PROTOCOL_VERSION,
     Ack,
     Call,
@@ -23,19 +21,17 @@ from sandbox.pipe.messages import (
     Credit,
     End,
     Event,
-    FileInfo,
     Frame,
     HelperCall,
     HelperCancel,
     Join,
     Joined,
-    Method,
-    ReadFile,
-    Result,
     Sync,
     Synced,
-    WriteFile,
 )
+from sandbox.pipe.helper_talk import HelperTalk
+from sandbox.pipe.link import Link
+from sandbox.pipe.messages import FileInfo, Method, ReadFile, Result, WriteFile
 from sandbox.pipe.pending import OnEvent, Pending
 
 _T = TypeVar("_T")

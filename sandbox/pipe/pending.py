@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from sandbox.errors import PipeError
 from sandbox.limits import LIVE_CHARS
-from sandbox.pipe.messages import Chunk, Credit, End, Event, LiveOutput
+from sandbox.pipe.frames import Chunk, Credit, End, Event
+from sandbox.pipe.messages import LiveOutput
 from sandbox.pipe.window import ReceiveWindow, SendWindow
 
 OnEvent = Callable[[Event], None]

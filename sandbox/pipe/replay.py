@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sandbox.limits import REPLAY_BYTES, REPLAY_CALL_BYTES
-from sandbox.pipe.messages import Call, ExecutionKind, Progress, RunBash, RunCode, Started, Survivor
+from sandbox.pipe.frames import Call, Survivor
+from sandbox.pipe.messages import ExecutionKind, Progress, RunBash, RunCode, Started
 
 
 @dataclass(slots=True)

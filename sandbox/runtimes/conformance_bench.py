@@ -9,17 +9,8 @@ from typing import Final, Self
 
 from sandbox.errors import PipeError, SandboxStartFailed
 from sandbox.limits import READY_TIMEOUT_S
-from sandbox.pipe.messages import (
-    BashResult,
-    CodeResult,
-    GetStatus,
-    ReadFile,
-    RunBash,
-    RunCode,
-    Status,
-    Synced,
-    WaitReady,
-)
+from sandbox.pipe.frames import Synced
+from sandbox.pipe.messages import BashResult, CodeResult, GetStatus, ReadFile, RunBash, RunCode, Status, WaitReady
 from sandbox.pipe.peer import Peer, expect
 from sandbox.runtimes.base import SIZES, Runtime, SandboxSpec
 

@@ -4,7 +4,8 @@ import asyncio
 
 from sandbox.errors import SandboxGone
 from sandbox.limits import MIB
-from sandbox.pipe.messages import PROTOCOL_VERSION, CodeResult, Ending, RunCode
+from sandbox.pipe.frames import PROTOCOL_VERSION
+from sandbox.pipe.messages import CodeResult, Ending, RunCode
 from sandbox.pipe.peer import Peer, expect, new_call_id
 from sandbox.runtimes.base import Condition
 from sandbox.runtimes.conformance_bench import (

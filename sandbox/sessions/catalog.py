@@ -59,7 +59,9 @@ class Catalog:
             self._by_id.move_to_end(known.id)
             return known
         while True:
-            session = await self._look((owner, name), lambda: self._get_or_create(owner, name, user_id))
+            session = await self._look(
+                (owner, name), lambda: self._store.get_or_create(self._new(owner, name, user_id))
+            )
             if session is not None and session.id not in self._deleted:
                 return session
 
@@ -101,18 +103,8 @@ class Catalog:
             Conflict: the label is taken.
             StoreUnavailable: the store does not answer.
         """
-        now = self._clock()
         name = name_of(label, None) if label else None
-        new = Session(
-            id=ids.session_id(),
-            owner=owner,
-            name=name,
-            user_id=storable(user_id) if user_id else None,
-            created_at=now,
-            updated_at=now,
-            config=config,
-            sandbox_size=sandbox_size,
-        )
+        new = replace(self._new(owner, name, user_id), config=config, sandbox_size=sandbox_size)
         made = await self._remember(lambda: self._store.get_or_create(new))
         if made is None or made.id != new.id:
             raise Conflict(
@@ -200,17 +192,15 @@ class Catalog:
         except StoreUnavailable as error:
             log.warning("the use of sessions could not be noted", count=len(touched), error=error.message)
 
-    async def _get_or_create(self, owner: str, name: str, user_id: str | None) -> Session:
+    def _new(self, owner: str, name: str | None, user_id: str | None) -> Session:
         now = self._clock()
-        return await self._store.get_or_create(
-            Session(
-                id=ids.session_id(),
-                owner=owner,
-                name=name,
-                user_id=storable(user_id) if user_id else None,
-                created_at=now,
-                updated_at=now,
-            )
+        return Session(
+            id=ids.session_id(),
+            owner=owner,
+            name=name,
+            user_id=storable(user_id) if user_id else None,
+            created_at=now,
+            updated_at=now,
         )
 
     async def _look(self, key: _Key, find: Callable[[], Awaitable[Session | None]]) -> Session | None:
@@ -241,7 +231,8 @@ class Catalog:
 
 def not_found(session_id: str) -> NotFound:
     """Make the error for an id that is unknown, deleted or another owner's: all three look the same."""
-    return NotFound(
-        f"no session {session_id!r}",
-        suggested_fix="Leave session_id out, or use the id of a session of this API key.",
-    )
+    if session_id.startswith(ids.SESSION_PREFIX):
+        fix = "Leave session_id out, or use the id of a session of this API key."
+    else:
+        fix = "The sessions of this API key are listed by GET /v1/sessions and `workbench sessions`."
+    return NotFound(f"no session {session_id!r}", suggested_fix=fix)

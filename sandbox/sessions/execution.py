@@ -68,6 +68,7 @@ class Execution:
         self._asked_at = monotonic()
         self._sent_at: float | None = None
         self._started_at: float | None = None
+        self._waited_s = 0.0
 
     def __repr__(self) -> str:
         return f"Execution({self.id}, {self.kind}, {self.state})"
@@ -145,8 +146,11 @@ class Execution:
             return {"sandbox": now - self._asked_at}
         stages = {"sandbox": self._sent_at - self._asked_at}
         if self._started_at is not None and self.result is not None:
-            run = min(self.result.duration_ms / 1000, now - self._started_at)
-            stages |= {"queue": self._started_at - self._sent_at, "run": run, "pipe": now - self._started_at - run}
+            # As the agent counts, within what can be: it is not trusted.
+            called = now - self._sent_at
+            run = max(0.0, min(self.result.duration_ms / 1000, called))
+            queue = max(0.0, min(self._waited_s, called - run))
+            stages |= {"queue": queue, "run": run, "pipe": called - run - queue}
         return stages
 
     # --- for the runner ---------------------------------------------------------------------------
@@ -173,6 +177,7 @@ class Execution:
         if isinstance(body, Started) and self.state is ExecutionState.QUEUED:
             self.state = ExecutionState.RUNNING
             self._started_at = monotonic()
+            self._waited_s = body.waited_ms / 1000
         self._live.append(body, seq)
 
     def helper_called(self, called: HelperCalled) -> None:

@@ -18,8 +18,8 @@ from sandbox.limits import (
     HELPER_ARGUMENTS_MAX_BYTES,
     HELPER_CALLS_MAX,
 )
+from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 from sandbox.pipe.helper_talk import HelperAsk
-from sandbox.pipe.messages import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 from sandbox.sessions import helper_frames as frames
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.helper_endings import HelperEndings
@@ -220,9 +220,9 @@ class HelperCalls:
             end = HelperEnd(call.id, error=f"{call.helper} was not done in time")
         except WorkbenchError as error:
             end = HelperEnd(call.id, error=error.message[:_ERROR_CHARS])
-        except Exception as error:  # the gateway's border: a defect ends the call, not the sandbox
+        except Exception as error:  # the gateway's border: a defect of ours ends one call, and nothing else
             log.exception("a helper call failed", helper=call.helper, session=bound.session().id)
-            end = HelperEnd(call.id, error=f"internal error: {type(error).__name__}")
+            end = HelperEnd(call.id, error=f"something failed inside the server ({type(error).__name__})")
         self._finish(end)
 
     async def _ending(self, running: _Running, bound: Bound, answers: AnswersHelpers) -> HelperEnd:

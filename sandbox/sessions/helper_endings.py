@@ -3,7 +3,7 @@
 from typing import Final
 
 from sandbox.limits import HELPER_CALLS_MAX, MIB
-from sandbox.pipe.messages import HelperEnd
+from sandbox.pipe.frames import HelperEnd
 
 _KEPT_MAX: Final = 2 * HELPER_CALLS_MAX
 _KEPT_BYTES: Final = 8 * MIB

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
 from sandbox.errors import CallFault, PipeClosed, PipeError, SandboxGone
-from sandbox.limits import CHUNK_BYTES, FILES_DIR
+from sandbox.limits import CALL_SLACK_S, CHUNK_BYTES, FILES_DIR
 from sandbox.pipe.messages import (
     DeleteFile,
     FileInfo,
@@ -126,7 +126,7 @@ class LineFiles:
             return await peer.call(body, timeout_s=self._call_deadline_s, deadline_s=left_s)
 
         try:
-            return await self._line.ask(ask, self._call_deadline_s)
+            return await self._line.ask(ask, self._call_deadline_s + CALL_SLACK_S)
         except PipeError as error:
             raise SandboxGone(f"the sandbox is gone: {error.message}") from error
 

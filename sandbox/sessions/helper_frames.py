@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from sandbox.limits import HELPER_ARGUMENTS_INLINE_BYTES, WORKBENCH_TIMEOUT_MAX_S
-from sandbox.pipe.messages import HelperCall
+from sandbox.pipe.frames import HelperCall
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.helper_port import JsonPieces
 

@@ -113,4 +113,4 @@ class AnswersHelpers(Protocol):
     """The gateway, as the sessions see it."""
 
     async def answer(self, call: SessionCall) -> HelperAnswer:
-        """Answer one call. Never raises but `CancelledError`: whatever goes wrong is in `error`."""
+        """Answer one call. Whatever goes wrong is in `error`, without credentials; only a defect is raised."""

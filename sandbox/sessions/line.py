@@ -8,9 +8,10 @@ from typing import TypeVar
 import structlog
 
 from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeError, PipeTimeout, RuntimeFault
+from sandbox.pipe.frames import Synced
 from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.pipe.link import Link
-from sandbox.pipe.messages import GetStatus, Synced
+from sandbox.pipe.messages import GetStatus
 from sandbox.pipe.peer import Peer
 from sandbox.runtimes.base import Condition, Runtime
 from sandbox.sessions.options import SessionLimits

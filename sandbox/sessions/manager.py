@@ -145,7 +145,7 @@ class SessionManager:
         try:
             await self._takeover.ensure()
         except (RuntimeFault, StoreUnavailable) as error:
-            log.warning("what earlier sandboxes are left is not known", error=error.message)
+            log.warning("what earlier sandboxes are left is not known", error=error.message, fix=error.suggested_fix)
             self._background.spawn_lasting(self._start_up_later(), "start without an engine")
         else:
             self.supply.start()

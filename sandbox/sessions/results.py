@@ -21,8 +21,8 @@ from sandbox.sessions.store import Store
 
 log = structlog.get_logger(__name__)
 
-GATHER_S: Final = 0.25
-"""How long endings are gathered before they are stored together."""
+GATHER_S: Final = 1.0
+"""How long endings are gathered before they are stored together. With a quarter of it requests cost a tenth more."""
 
 BATCH: Final = 200
 BATCH_CHARS: Final = 1_000_000

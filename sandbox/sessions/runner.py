@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from sandbox.errors import ExecutionGoesOn, InternalError, WorkbenchError
-from sandbox.pipe.messages import Survivor
+from sandbox.pipe.frames import Survivor
 from sandbox.sessions.execution import Execution, not_started, sandbox_gone
 from sandbox.sessions.live import ExecutionResult
 from sandbox.sessions.place import Place

@@ -20,6 +20,7 @@ from sandbox.errors import (
     WorkbenchError,
 )
 from sandbox.limits import INTERRUPT_GRACE_S, SYNC_TIMEOUT_S
+from sandbox.pipe.frames import Event, Survivor, Synced
 from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.pipe.link import Link
 from sandbox.pipe.messages import (
@@ -27,15 +28,12 @@ from sandbox.pipe.messages import (
     BashResult,
     CodeResult,
     Ending,
-    Event,
     GetStatus,
     Method,
     RestartKernel,
     RunCode,
     Started,
     Status,
-    Survivor,
-    Synced,
     WaitReady,
     WriteFile,
 )

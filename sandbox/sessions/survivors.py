@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from sandbox.pipe.messages import Survivor
+from sandbox.pipe.frames import Survivor
 from sandbox.pipe.peer import SURVIVORS_MAX
 from sandbox.sessions import ids
 

@@ -16,8 +16,8 @@ import structlog
 from sandbox import __version__
 from sandbox.errors import EngineUnavailable, RuntimeFault, StoreUnavailable, WorkbenchError
 from sandbox.limits import SYNC_TIMEOUT_S
+from sandbox.pipe.frames import Survivor
 from sandbox.pipe.link import NoLink
-from sandbox.pipe.messages import Survivor
 from sandbox.runtimes.base import SIZES, Condition, Runtime, SandboxInfo, SandboxSpec
 from sandbox.sessions.background import Background
 from sandbox.sessions.claims import Claims

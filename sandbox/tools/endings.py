@@ -46,49 +46,44 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge_code(result: CodeResult, *, execution_id: str, timeout_s: float, recreated: str | None = None) -> Verdict:
     """Say how a cell ended. `timeout_s` is the limit it ran under, in seconds."""
     variables: Fate = "kept" if result.variables_kept else "lost"
-    files: Fate = "kept" if result.files_kept else "lost"
     dropped = f"{result.artifacts_dropped} more artifacts were displayed but not saved."
     streams = {"stdout": result.stdout, "stderr": result.stderr, "value": result.value}
-    info = ExecutionInfo(
-        id=execution_id,
-        ending=result.ending,
-        action=result.action,
-        variables=variables,
-        files=files,
-        duration_ms=round(result.duration_ms, 3),
-        exit_code=result.exit_code,
-        signal=result.signal,
-        note=_join(result.note, dropped if result.artifacts_dropped else None, *_lost_output(streams)),
-        recreated=recreated,
-    )
+    note = _join(result.note, dropped if result.artifacts_dropped else None, *_lost_output(streams))
+    info = _info(result, execution_id, variables, note, recreated)
     if result.ending is Ending.COMPLETED:
         return Verdict(True, None, info)
     if result.ending is Ending.ERROR:
         return Verdict(False, _raised(result), info)
-    return Verdict(False, f"{_why_code(result, timeout_s)} {_fate(variables, files)}", info)
+    return Verdict(False, f"{_why_code(result, timeout_s)} {_fate(info)}", info)
 
 
 def judge_bash(result: BashResult, *, execution_id: str, timeout_s: float, recreated: str | None = None) -> Verdict:
     """Say how a command ended. An exit code other than 0 is no failure: the command said it, not we."""
     variables: Fate = "lost" if result.ending is Ending.SANDBOX_GONE else "kept"
-    files: Fate = "kept" if result.files_kept else "lost"
     memory = "Out of memory: the kernel of the operating system killed a process of this command."
     streams = {"stdout": result.stdout, "stderr": result.stderr}
-    info = ExecutionInfo(
+    note = _join(result.note, memory if result.out_of_memory else None, *_lost_output(streams))
+    info = _info(result, execution_id, variables, note, recreated)
+    if result.ending is Ending.COMPLETED:
+        return Verdict(True, None, info)
+    return Verdict(False, f"{_why_bash(result, timeout_s)} {_fate(info)}", info)
+
+
+def _info(
+    result: CodeResult | BashResult, execution_id: str, variables: Fate, note: str | None, recreated: str | None
+) -> ExecutionInfo:
+    return ExecutionInfo(
         id=execution_id,
         ending=result.ending,
         action=result.action,
         variables=variables,
-        files=files,
+        files="kept" if result.files_kept else "lost",
         duration_ms=round(result.duration_ms, 3),
         exit_code=result.exit_code,
         signal=result.signal,
-        note=_join(result.note, memory if result.out_of_memory else None, *_lost_output(streams)),
+        note=note,
         recreated=recreated,
     )
-    if result.ending is Ending.COMPLETED:
-        return Verdict(True, None, info)
-    return Verdict(False, f"{_why_bash(result, timeout_s)} {_fate(variables, files)}", info)
 
 
 def _raised(result: CodeResult) -> str:
@@ -135,7 +130,7 @@ def _cause(ending: Ending, timeout_s: float) -> str:
 def _never_ran(ending: Ending, what: str) -> str:
     if ending is Ending.TIMED_OUT:
         return f"Timed out while it waited for earlier executions of this session: no line of the {what} ran."
-    return f"Cancelled while it waited for earlier executions of this session: no line of the {what} ran."
+    return f"Cancelled before it began: no line of the {what} ran."
 
 
 def _gone(note: str | None, *, files_kept: bool) -> str:
@@ -154,10 +149,10 @@ def _death(result: CodeResult) -> str:
     return "cause unknown"
 
 
-def _fate(variables: Fate, files: Fate) -> str:
-    if variables == files:
-        return f"Variables and files are {files}."
-    return f"Variables are {variables}; files are {files}."
+def _fate(info: ExecutionInfo) -> str:
+    if info.variables == info.files:
+        return f"Variables and files are {info.files}."
+    return f"Variables are {info.variables}; files are {info.files}."
 
 
 def _lost_output(streams: dict[str, StreamOutput]) -> list[str]:

@@ -135,7 +135,7 @@ class ComposioTools:
         answer = await self._http.send(self._get(query, self._timeout_s))
         try:
             return [_info(tool) for tool in _page.decode(answer.body).items]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             failure = self._http.invalid("listed tools in a way that cannot be understood", answer.body)
         raise failure
 
@@ -146,7 +146,7 @@ class ComposioTools:
     def _executed(self, answer: HttpAnswer) -> ToolAnswer:
         try:
             executed = _executed.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             executed = None
         if executed is None:
             raise self._http.invalid("answered with something that is not the result of a tool", answer.body)

@@ -74,6 +74,6 @@ class ComposioConnect:
             raise InvalidArguments(self._http.refusal(answer, repeatable=False).message)
         try:
             return msgspec.json.decode(answer.body, type=wanted)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             failure = self._http.invalid("made no link that can be understood", answer.body)
         raise failure

@@ -96,7 +96,7 @@ class ComposioProxy:
         answer = await self._http.send(self._get(query, until - monotonic()))
         try:
             accounts = msgspec.json.decode(answer.body, type=_Accounts).items
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             accounts = None
         if accounts is None:
             raise self._http.invalid("listed connected accounts in a way that cannot be understood", answer.body)
@@ -135,7 +135,7 @@ class ComposioProxy:
     def _proxied(self, answer: HttpAnswer) -> ProxyAnswer:
         try:
             proxied = msgspec.json.decode(answer.body, type=_Proxied)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             proxied = None
         if proxied is None:
             raise self._http.invalid("answered with something that is not the answer of an API", answer.body)

@@ -102,7 +102,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 def _words(body: bytes) -> str:
     try:
         said = _said(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = None
     if said is not None:
         return said

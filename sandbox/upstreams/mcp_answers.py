@@ -33,7 +33,7 @@ def to_answer(result: msgspec.Raw, what: str) -> ToolAnswer:
     try:
         said = msgspec.json.decode(result, type=_Result)
         blocks = [msgspec.json.decode(block, type=_Block) for block in said.content]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamInvalid(f"{what} answered with what is no result of a tool: {error}") from None
     texts = [block.text for block in blocks if block.type == "text" and block.text is not None]
     failure = None
@@ -56,7 +56,7 @@ def _of_text(text: str) -> Json:
     data = text.strip().encode("utf-8", "surrogatepass")
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _under(b"text", msgspec.json.encode(text))
     return msgspec.Raw(data) if data[:1] == b"{" else _under(b"result", data)
 

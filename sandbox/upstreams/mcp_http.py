@@ -46,16 +46,15 @@ _HINTS: Final = {401: "see `headers` of the server's setting", 403: "see `header
 
 
 class HttpLink(McpLink):
-    """One session with a server. `max_bytes`: of one answer."""
+    """One session with a server."""
 
     def __init__(
         self, what: str, server: McpServer, scrubber: Scrubber, on_tools_changed: Callable[[], None], max_bytes: int
     ) -> None:
-        super().__init__(what, on_tools_changed)
+        super().__init__(what, on_tools_changed, max_bytes)
         assert server.url is not None  # noqa: S101  (chosen by it)
         self._url = server.url
         self._refusals = Refusals(what, scrubber, _HINTS)
-        self._max_bytes = max_bytes
         self._session_id: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._client = aiohttp.ClientSession(
@@ -80,9 +79,7 @@ class HttpLink(McpLink):
                 self._spawn(self.tell("notifications/cancelled", {"requestId": request_id}))
             raise
         except EventTooLarge:
-            fix = "Ask for less, or raise tool_answer_max_bytes."
-            words = f"{self.what} answered with more than {self._max_bytes} bytes"
-            raise UpstreamInvalid(words, suggested_fix=fix) from None
+            raise self._too_large() from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = self._failure(error)
         # Raised here, the failure does not carry the library's exception, which has the request's headers.
@@ -160,7 +157,7 @@ class HttpLink(McpLink):
     def _decode(self, data: bytes) -> Incoming:
         try:
             return decode_incoming(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             words = self._refusals.quote(data[:KIB])
             raise UpstreamInvalid(f"{self.what} answered with what is no message: {words}") from None
 
@@ -169,7 +166,7 @@ class HttpLink(McpLink):
         if response.status == 404 and self._session_id is not None:
             self._end("it does not know our session any more")
             return UpstreamUnavailable(f"{self.what} was started again", retry=True)
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             said = decode_incoming(body)
             if response.status == 400 and said.error is not None:
                 return MCPError(code=said.error.code, message=said.error.message, data=said.error.data)

@@ -17,7 +17,7 @@ from mcp.shared.dispatcher import CallOptions, OnNotify, OnNotifyIntercept, OnRe
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 
-from sandbox.errors import UpstreamUnavailable
+from sandbox.errors import UpstreamInvalid, UpstreamUnavailable
 
 OPEN_TIMEOUT_S: Final = 60.0
 """Seconds that a server may take from its start to its list of tools; `npx` and `uvx` download in that time."""
@@ -89,13 +89,17 @@ def result_of(answer: Incoming) -> msgspec.Raw:
 
 
 class McpLink(ABC):
-    """A dispatcher of the SDK. `what`: what errors call the server; `on_tools_changed`: its list is another now."""
+    """A dispatcher of the SDK.
 
-    def __init__(self, what: str, on_tools_changed: Callable[[], None]) -> None:
+    `what`: what errors call the server. `on_tools_changed`: its list is another now. `max_bytes`: of one answer.
+    """
+
+    def __init__(self, what: str, on_tools_changed: Callable[[], None], max_bytes: int) -> None:
         self.what = what
         self.protocol_version: str | None = None
         self.ended = asyncio.Event()
         self._on_tools_changed = on_tools_changed
+        self._max_bytes = max_bytes
         self._trouble = "it was closed"
         self._last_id = 0
 
@@ -174,6 +178,10 @@ class McpLink(ABC):
 
     def _fail_unwritten(self) -> NoReturn:
         raise UpstreamUnavailable(f"{self.what} is not there: {self._trouble}", retry=True)
+
+    def _too_large(self) -> UpstreamInvalid:
+        words = f"{self.what} answered with more than {self._max_bytes} bytes"
+        return UpstreamInvalid(words, suggested_fix="Ask for less, or raise tool_answer_max_bytes.")
 
     def _told(self, said: Incoming) -> None:
         if said.method == "notifications/tools/list_changed":

@@ -15,7 +15,7 @@ import structlog
 from mcp.client.stdio import get_default_environment
 
 from sandbox.config_upstreams import McpServer
-from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamUnavailable
+from sandbox.errors import UpstreamError, UpstreamUnavailable
 from sandbox.limits import KIB
 from sandbox.upstreams.http_refusals import Scrubber
 from sandbox.upstreams.mcp_link import (
@@ -42,17 +42,16 @@ _WAIT_WRITTEN_BYTES: Final = 1024 * KIB
 
 
 class StdioLink(McpLink):
-    """A running server. `max_bytes`: of one line."""
+    """A running server; each answer of it is one line."""
 
     def __init__(
         self, what: str, process: Process, scrubber: Scrubber, on_tools_changed: Callable[[], None], max_bytes: int
     ) -> None:
-        super().__init__(what, on_tools_changed)
+        super().__init__(what, on_tools_changed, max_bytes)
         assert process.stdin is not None  # noqa: S101  (started with pipes)
         self._process = process
         self._stdin = process.stdin
         self._scrubber = scrubber
-        self._max_bytes = max_bytes
         self._pending: dict[int, asyncio.Future[Incoming]] = {}
         self._last_words: deque[str] = deque(maxlen=LAST_LINES)
         loop = asyncio.get_running_loop()
@@ -155,7 +154,7 @@ class StdioLink(McpLink):
                     self._take(b"".join(parts))
                 parts, held, skipping = [line], len(line), False
             if held > self._max_bytes:
-                self._too_large(b"".join(parts[:2]))
+                self._fail_too_large(b"".join(parts[:2]))
                 parts, held, skipping = [], 0, True
         await self._ended()
 
@@ -164,7 +163,7 @@ class StdioLink(McpLink):
             return
         try:
             said = decode_incoming(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             log.debug("an MCP server writes what is no message", server=self.what, bytes=len(line))
             return
         if said.method is None:
@@ -176,13 +175,12 @@ class StdioLink(McpLink):
         else:
             self._told(said)
 
-    def _too_large(self, beginning: bytes) -> None:
+    def _fail_too_large(self, beginning: bytes) -> None:
         """Fail the call whose answer it is; which one that is stands at the beginning, else all fail."""
         found = _ID.search(beginning[:KIB])
         request_id = int(found[1]) if found else None
-        words = f"{self.what} answered with more than {self._max_bytes} bytes"
-        error = UpstreamInvalid(words, suggested_fix="Ask for less, or raise tool_answer_max_bytes.")
         hit = [request_id] if request_id in self._pending else list(self._pending)
+        error = self._too_large()
         for number in hit:
             self._fail(number, error)
 

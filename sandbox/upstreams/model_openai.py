@@ -110,7 +110,7 @@ class OpenAiModel:
             return "the endpoint answers; it has no list of models, so the name is not checked"
         try:
             listed = {model.id for model in msgspec.json.decode(answer.body, type=_Models).data}
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             listed = None
         if listed is None:
             raise self._http.invalid("does not list its models. Check the setting model_base_url", answer.body)
@@ -138,7 +138,7 @@ class OpenAiModel:
     def _text(self, answer: HttpAnswer) -> str:
         try:
             choices = msgspec.json.decode(answer.body, type=_Completion).choices
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             choices = []
         if not choices:
             raise self._http.invalid("answered without a choice", answer.body)
@@ -170,7 +170,7 @@ def unfenced(text: str) -> str:
     inner = rest.removesuffix("```").strip()
     try:
         msgspec.json.decode(inner, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
     return inner
 

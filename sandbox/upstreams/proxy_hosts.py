@@ -180,7 +180,7 @@ def _data(answer: HttpAnswer) -> Json:
     if _JSON_TYPE.match(content_type) or not content_type:
         try:
             return msgspec.json.decode(answer.body, type=Json)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             content_type = "text/plain"
     if _TEXT_TYPE.match(content_type.lower()):
         charset = _CHARSET.search(content_type)

@@ -48,7 +48,7 @@ class ExaSearch:
         answer = await self._http.send(HttpRequest("POST", self._url, timeout_s, self._headers, body, repeatable=True))
         try:
             answered = msgspec.json.decode(answer.body, type=_Answered)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answered = None
         if answered is None:
             raise self._http.invalid("answered in a way that cannot be understood", answer.body)

@@ -49,7 +49,7 @@ class SearxngSearch:
         answer = await self._http.send(self._request(query, min(timeout_s, self._timeout_s)))
         try:
             found = msgspec.json.decode(answer.body, type=_Found)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = None
         if found is None:
             raise self._http.invalid("answered in a way that cannot be understood", answer.body)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.errors import CallFault
 from sandbox.pipe import framing
+from sandbox.pipe.frames import PROTOCOL_VERSION, Event, Sync, Synced
 from sandbox.pipe.messages import (
-    PROTOCOL_VERSION,
     BashResult,
     CodeResult,
+    DeleteFile,
     Ending,
-    Event,
     FileList,
     GetStatus,
     KernelState,
@@ -26,8 +27,6 @@ from sandbox.pipe.messages import (
     RunBash,
     RunCode,
     Status,
-    Sync,
-    Synced,
     WaitReady,
     WriteFile,
 )
@@ -303,3 +302,17 @@ async def test_a_place_that_cannot_be_used_is_said_in_one_line(short_folder: Pat
     assert agent.log.startswith("agent: CRITICAL cannot start: ")
     assert agent.log.count("\n") == 1
     agent.child.close()
+
+
+@pytest.mark.parametrize("method", [ListFiles, DeleteFile])
+async def test_what_takes_longer_than_its_call_has_time_for_ends_with_it(
+    agent: Agent, method: type[ListFiles] | type[DeleteFile]
+) -> None:
+    tree = agent.files / "tree"
+    await agent.bash(f"mkdir -p {tree} && cd {tree} && seq 20000 | xargs mkdir")
+    with pytest.raises(CallFault) as caught:
+        await agent.peer.call(method(str(tree)), timeout_s=0.001)
+    assert caught.value.fault == "timed_out"
+    assert (await agent.bash(f"ls {tree} | grep -c .")).stdout.text != "0\n"
+    listed = await agent.peer.call(ListFiles(str(agent.files)), timeout_s=DEADLINE_S)
+    assert isinstance(listed, FileList)

@@ -30,6 +30,7 @@ def store_in(folder: Path, on_saved: Callable[[Artifact], None] | None = None) -
         ("text/latex", None),
         ("application/x-sh", None),
         ("image/png/../../etc", None),
+        (f"application/vnd.{'x' * 1_000}json", None),
     ],
 )
 def test_known_kinds_are_saved_under_known_endings(mime: str, expected: str | None) -> None:
@@ -48,6 +49,14 @@ def test_files_are_numbered_and_listed_in_order(tmp_path: Path) -> None:
     assert first == Artifact("text/html", str(tmp_path / "made/here/exec_fish_1.html"), 3)
     assert second == Artifact("image/png", str(tmp_path / "made/here/exec_fish_2.png"), 3)
     assert store.saved == (first, second)
+
+
+def test_a_link_to_nowhere_in_the_place_of_the_folder_is_a_problem_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "output").symlink_to(tmp_path / "nowhere")
+    store = store_in(tmp_path / "output")
+
+    assert store.save("text/html", "one") is None
+    assert store.problem == "text/html could not be saved: something else is in the place of its folder"
 
 
 def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path: Path) -> None:

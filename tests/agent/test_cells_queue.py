@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.errors import CallFault
 from sandbox.limits import EXECUTIONS_QUEUED_MAX
-from sandbox.pipe.messages import Action, CodeResult, Ending
+from sandbox.pipe.messages import Action, CodeResult, Ending, Progress, Started
 from tests.agent.kernels import Place, place, until
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +45,16 @@ async def test_cells_run_in_the_order_they_came(here: Place) -> None:
     await asyncio.gather(*(here.run(f"order.append({number})") for number in range(20)))
 
     assert await here.value("order == list(range(20))") == "True"
+
+
+async def test_a_cell_says_how_long_it_stood_behind_others(here: Place) -> None:
+    first: list[Progress] = []
+    second: list[Progress] = []
+    await asyncio.gather(here.run("import time; time.sleep(0.2)", emit=first.append), here.run("1", emit=second.append))
+
+    assert first[0] == Started(waited_ms=0)
+    assert isinstance(second[0], Started)
+    assert second[0].waited_ms >= 200
 
 
 async def test_a_cell_behind_one_that_fails_runs(here: Place) -> None:

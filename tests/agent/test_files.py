@@ -273,6 +273,21 @@ async def test_files_links_and_folders_are_deleted_and_what_links_point_to_is_no
     assert caught.value.fault == "not_found"
 
 
+async def test_folders_that_are_too_deep_are_refused_in_words(files: Files, tmp_path: Path) -> None:
+    deep, where = tmp_path / "deep", os.open(tmp_path, os.O_RDONLY)
+    for name in ("deep", *(["d"] * 1_500)):
+        os.mkdir(name, dir_fd=where)
+        inner = os.open(name, os.O_RDONLY, dir_fd=where)
+        os.close(where)
+        where = inner
+    os.close(where)
+    with pytest.raises(CallFault) as caught:
+        await files.delete(DeleteFile(str(deep)))
+    assert caught.value.fault == "too_deep"
+    assert "rm -r" in caught.value.message
+    assert await names_below(files, tmp_path) == []
+
+
 async def test_a_source_is_read_once_and_deleted(files: Files, tmp_path: Path) -> None:
     tree(tmp_path, "kept")
     await write(files, tmp_path / "code.py", "print('é')".encode())

@@ -77,11 +77,21 @@ def test_a_reply_that_cannot_be_read_still_ends_the_execution(content: bytes) ->
         [DELIMITER, b"", b'{"msg_type": "status"}', b"null", b"{}", b"{}"],
         frames("comm_open", b"{}"),
         frames("status", b"[]"),
-        frames("display_data", b'{"data": 5}'),
     ],
 )
 def test_what_is_not_understood_is_dropped(broken: list[bytes]) -> None:
     assert decode(broken) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"data": 5}', b'{"data": {"application/json": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}"]
+)
+def test_a_display_that_cannot_be_read_is_shown_as_such(content: bytes) -> None:
+    message = decode(frames("display_data", content))
+
+    assert message is not None
+    assert isinstance(message.content, Display)
+    assert "could not be read" in message.content.data["text/plain"]
 
 
 def test_a_request_aborts_nothing_and_asks_for_no_input() -> None:

@@ -7,7 +7,8 @@ import pytest
 from sandbox.agent.live import EVENT_CHARS, LiveText
 from sandbox.limits import LINE_MAX_BYTES, LIVE_CHARS
 from sandbox.pipe import framing
-from sandbox.pipe.messages import Event, LiveCut, LiveOutput, Progress, StreamName
+from sandbox.pipe.frames import Event
+from sandbox.pipe.messages import LiveCut, LiveOutput, Progress, StreamName
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,9 @@ from sandbox.agent.callers import Caller, Callers
 from sandbox.agent.relay import HELD_BYTES_MAX, Relay
 from sandbox.limits import HELPER_ARGUMENTS_INLINE_BYTES, HELPER_CALLS_MAX, LINE_MAX_BYTES, MIB
 from sandbox.pipe.answerer import Answering
+from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 from sandbox.pipe.helper_talk import HelperAsk
-from sandbox.pipe.messages import Ack, Done, HelperCall, HelperCancel, HelperEnd, HelperProgress, Result
+from sandbox.pipe.messages import Done, Result
 from sandbox.pipe.peer import Peer
 from tests.agent.kernels import until
 from tests.support.wire import Agent

@@ -39,7 +39,7 @@ async def test_events_are_framed_with_number_name_and_data() -> None:
         runs.progress(body)
     runs.end(BashResult(Ending.COMPLETED))
     assert b"".join([piece async for piece in event_stream(runs, 0, Last)]) == (
-        b"id: 1\nevent: started\ndata: {}\n\n"
+        b'id: 1\nevent: started\ndata: {"waited_ms":0.0}\n\n'
         b'id: 2\nevent: output\ndata: {"stream":"stdout","text":"a\\nb"}\n\n'
         b'id: 3\nevent: action\ndata: {"action":"interrupted","why":"timed_out"}\n\n'
         b'id: 4\nevent: ended\ndata: {"last":true}\n\n'
@@ -56,7 +56,7 @@ async def test_a_quiet_time_is_filled_with_comments_and_loses_nothing() -> None:
     runs.progress(Started())
     while (piece := await anext(stream)).startswith(b":"):
         pass
-    assert piece == b"id: 1\nevent: started\ndata: {}\n\n"
+    assert piece == b'id: 1\nevent: started\ndata: {"waited_ms":0.0}\n\n'
     await stream.aclose()
 
 

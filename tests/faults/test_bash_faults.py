@@ -122,6 +122,30 @@ def test_one_line_of_10_mb_is_cut_inline_and_whole_in_its_file(fault_server: Con
     assert bash(fault_server, SESSION, f"wc -c < {data['stdout_file_path']}")["data"]["stdout"] == "10000000\n"
 
 
+@fault("B09")
+@pytest.mark.parametrize(
+    ("command", "exit_code", "stdout"),
+    [
+        ("kill -9 $$", 137, ""),
+        ("bash -c 'kill -TERM $PPID'; echo never", 143, ""),
+        ("exec 1>&-; echo lost", 1, ""),
+        ("exec </dev/zero; head -c 3 | wc -c", 0, "3\n"),
+        ("ulimit -v 1000; ls", 127, ""),
+        ("set -e; sleep 3020 & false; echo never", 1, ""),
+        ("coproc cat; echo x >&${COPROC[1]}; read -r y <&${COPROC[0]}; echo $y", 0, "x\n"),
+        ("export X=$(head -c 200000 /dev/zero | tr '\\0' x); /bin/true", 126, ""),
+        ("yes | tee /proc/1/fd/100 2>/dev/null | head -n 1", 0, "y\n"),
+    ],
+)
+def test_a_shell_that_harms_itself_ends_and_says_how(
+    fault_server: Controller, command: str, exit_code: int, stdout: str
+) -> None:
+    answer = bash(fault_server, SESSION, command, timeout=20)
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    assert (answer["data"]["exit_code"], answer["data"]["stdout"]) == (exit_code, stdout)
+    usable(fault_server, SESSION)
+
+
 @fault("B08")
 def test_a_home_that_was_shut_can_be_opened_again(fault_server: Controller) -> None:
     session = "shut home"

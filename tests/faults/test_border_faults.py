@@ -339,6 +339,27 @@ def test_garbage_in_the_sockets_of_the_kernel_costs_at_most_that_kernel(fault_se
     usable(fault_server, SESSION)
 
 
+@fault("S05")
+def test_a_flood_through_the_socket_of_the_kernel_does_not_end_the_agent(fault_server: Controller) -> None:
+    code = (
+        "socket, much = get_ipython().kernel.iopub_socket._socket, bytes(60_000_000)\n"
+        "for _ in range(12): socket.send(much, copy=False)"
+    )
+    answer = python(fault_server, SESSION, code, timeout=60)
+    assert ending(answer)[0] == "completed", answer
+    usable(fault_server, SESSION)
+
+
+@fault("S07")
+@pytest.mark.parametrize("limit", ["nofile=3:3", "nproc=0:0", "as=1000000:1000000"])
+def test_the_limits_of_process_1_are_out_of_reach(fault_server: Controller, limit: str) -> None:
+    data = bash(fault_server, SESSION, f"prlimit --pid 1 --{limit}")["data"]
+    assert (data["exit_code"], "Operation not permitted" in data["stderr"]) == (1, True), data
+    own = bash(fault_server, SESSION, "ulimit -n 50; sleep 60 & prlimit --pid $! --nofile=7:7; ulimit -n; kill $!")
+    assert (own["data"]["exit_code"], own["data"]["stdout"]) == (0, "50\n")
+    usable(fault_server, SESSION)
+
+
 @fault("S06")
 def test_code_values_and_keys_are_never_in_the_log(fault_server: Controller) -> None:
     python(fault_server, SESSION, "marked_code = 'marked-value'; raise ValueError('marked-' + 'error')")

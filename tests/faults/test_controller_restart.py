@@ -1,7 +1,10 @@
 """The controller is killed, or stopped, while executions run: the next one finds them and goes on."""
 
 import itertools
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +86,26 @@ def test_an_execution_survives_the_kill_of_its_controller_and_its_stream_resumes
     assert (ended["state"], ended["successful"], ended["data"]["execution"]["ending"]) == ("ended", True, "completed")
     assert ended["data"]["stdout"] == outputs(events)
     assert is_whole(ended["data"]["stdout"])
+
+
+def test_a_command_line_that_follows_waits_for_the_next_controller_and_shows_all_output(controller: Controller) -> None:
+    controller.start()
+    environment = {**os.environ, "WORKBENCH_URL": controller.url, "WORKBENCH_API_KEY": controller.key}
+    command = [sys.executable, "-m", "sandbox.cli", "bash", COUNTING_IN_BASH, "--session", "x"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        before = following.stdout.readline()
+        controller.kill()
+        assert following.stderr.readline() == "\n"
+        assert "does not answer; waiting up to" in following.stderr.readline()
+        controller.start()
+        controller.run("x", command="touch go")
+        after = following.stdout.read()
+    assert following.returncode == 0
+    assert is_whole(before + after)
 
 
 def test_variables_live_on_and_the_code_ran_once(controller: Controller) -> None:

@@ -7,7 +7,19 @@ from typing import Final
 
 from tests.support.faults import ATTRIBUTE
 
-MODULES: Final = ("kernel", "bash", "output", "resource", "border", "result", "engine", "helper", "bulk")
+MODULES: Final = (
+    "kernel",
+    "bash",
+    "output",
+    "resource",
+    "border",
+    "result",
+    "engine",
+    "helper",
+    "bulk",
+    "disk",
+    "file",
+)
 OTHERS: Final = ("idle", "load")
 LINE: Final = re.compile(r"\| ([A-Z]\d\d) \| .* \| `(test_\w+)` \|")
 

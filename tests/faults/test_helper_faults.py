@@ -123,9 +123,16 @@ def test_a_call_that_the_killed_controller_made_is_told_so_and_not_made_again(
     usable(asking, "x")
 
 
-@fault("H04")
-def test_an_interrupted_call_is_cancelled_up_to_the_upstream(asking: Controller, silent: Silent) -> None:
-    asking.run("x", code_to_execute="import json")
+@fault("H04", "H05")
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("import json", id="H04"),
+        pytest.param("import json, socket; socket.setdefaulttimeout(0.000001)", id="H05 a default timeout of sockets"),
+    ],
+)
+def test_an_interrupted_call_is_cancelled_up_to_the_upstream(asking: Controller, silent: Silent, before: str) -> None:
+    asking.run("x", code_to_execute=before)
     execution = asking.begin("x", code=ASK)
     with silent.asked() as upstream:
         with asking.client() as client:

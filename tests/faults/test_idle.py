@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from sandbox.errors import Overloaded
 from sandbox.pipe.messages import BashResult, CodeResult, Ending, RunBash, RunCode
-from sandbox.runtimes.base import Condition, Runtime
+from sandbox.runtimes.base import Condition
 from sandbox.runtimes.docker import DockerRuntime
 from sandbox.runtimes.docker_address import EngineAddress
 from sandbox.runtimes.docker_engine import make_client
@@ -20,6 +19,7 @@ from sandbox.sessions.reaper import IdleRules
 from sandbox.sessions.store_sql import SqlStore
 from tests.compat.requirements import promises
 from tests.conftest import remove_all
+from tests.support.borrowed import borrowed
 from tests.support.clock import ManualClock, until
 from tests.support.faults import fault
 from tests.support.images import image_running
@@ -27,19 +27,7 @@ from tests.support.images import image_running
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.timeout(120)]
 
 PAUSE_S, STOP_S, REMOVE_S = 60, 1800, 86_400
-
-
-class Borrowed:
-    """A runtime that the manager may not close: its fixture looks for leftovers with it afterwards."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
-
-    async def close(self) -> None:
-        pass
+AT_REST = pytest.mark.parametrize(("seconds", "state"), [(PAUSE_S, "paused"), (STOP_S, "stopped")])
 
 
 class Idle:
@@ -64,6 +52,21 @@ class Idle:
         assert isinstance(result, CodeResult)
         assert result.ending is Ending.COMPLETED, result
         return result.stdout.text, execution.recreated
+
+    async def started_again(self) -> str:
+        """Find the file and not the variable; what the answer says of that."""
+        text, words = await self.python("print('before' in globals(), open('kept.txt').read())")
+        assert text == "False kept\n"
+        assert words is not None
+        assert "files are kept" in words
+        return words
+
+    async def replaced(self) -> str:
+        """Find neither the file nor the variable; what the answer says of that."""
+        text, words = await self.python("import os; print('before' in globals(), os.path.exists('kept.txt'))")
+        assert text == "False False\n"
+        assert words is not None
+        return words
 
     async def bash(self, command: str) -> str:
         """Run a command; what it printed."""
@@ -94,7 +97,7 @@ async def controller(runtime: DockerRuntime, installation: str, folder: Path, **
     rules = IdleRules(PAUSE_S, STOP_S, REMOVE_S)
     clock = ManualClock()
     manager = SessionManager(
-        cast("Runtime", Borrowed(runtime)),
+        borrowed(runtime),
         SqlStore(f"sqlite:///{folder}/workbench.db"),
         installation=installation,
         limits=SessionLimits(pool_size=0, keep_sandboxes=True, idle=rules, **limits),  # type: ignore[arg-type]
@@ -148,10 +151,7 @@ async def test_a_stopped_sandbox_has_its_files_and_the_answer_says_that_variable
     await idle.rest(PAUSE_S, "paused")
     await idle.rest(STOP_S - PAUSE_S, "stopped")
     assert await idle.condition() is Condition.EXITED
-    text, words = await idle.python("print('before' in globals(), open('kept.txt').read())")
-    assert text == "False kept\n"
-    assert words is not None
-    assert "Variables and running programs are lost; files are kept." in words
+    assert "Variables and running programs are lost; files are kept." in await idle.started_again()
 
 
 @fault("I03")
@@ -159,10 +159,7 @@ async def test_an_expired_sandbox_leaves_no_container_and_the_next_answer_says_t
     await idle.rest(STOP_S, "stopped")
     await idle.rest(REMOVE_S - STOP_S, "")
     assert await idle.runtime.list(idle.installation) == []
-    text, words = await idle.python("import os; print('before' in globals(), os.path.exists('kept.txt'))")
-    assert text == "False False\n"
-    assert words is not None
-    assert "removed after 24 h without use" in words
+    assert "removed after 24 h without use" in await idle.replaced()
 
 
 @fault("I04")
@@ -193,37 +190,20 @@ async def test_a_paused_container_that_is_ended_by_hand_is_started_again_with_it
     await idle.rest(PAUSE_S, "paused")
     container = await idle.container()
     by_hand("kill", container)
-    text, words = await idle.python("print('before' in globals(), open('kept.txt').read())")
-    assert text == "False kept\n"
-    assert words is not None
-    assert "Variables and running programs are lost; files are kept." in words
+    assert "Variables and running programs are lost; files are kept." in await idle.started_again()
     assert await idle.container() == container
 
 
 @fault("I07")
-async def test_a_paused_container_that_is_removed_by_hand_is_replaced_and_the_answer_says_so(
-    idle: Idle, by_hand: ByHand
+@AT_REST
+async def test_a_container_at_rest_that_is_removed_by_hand_is_replaced_and_the_answer_says_so(
+    idle: Idle, by_hand: ByHand, seconds: float, state: str
 ) -> None:
-    await idle.rest(PAUSE_S, "paused")
+    await idle.rest(seconds, state)
     container = await idle.container()
     by_hand("remove", container)
-    text, words = await idle.python("print('before' in globals())")
-    assert text == "False\n"
-    assert words is not None
-    assert "Variables and files of the old one are lost." in words
+    assert "Variables and files of the old one are lost." in await idle.replaced()
     assert await idle.container() != container
-
-
-@fault("I07")
-async def test_a_stopped_container_that_is_removed_by_hand_is_replaced_and_the_answer_says_so(
-    idle: Idle, by_hand: ByHand
-) -> None:
-    await idle.rest(STOP_S, "stopped")
-    by_hand("remove", await idle.container())
-    text, words = await idle.python("import os; print(os.path.exists('kept.txt'))")
-    assert text == "False\n"
-    assert words is not None
-    assert "Variables and files of the old one are lost." in words
 
 
 @fault("I08")
@@ -237,14 +217,11 @@ async def test_a_paused_container_that_is_resumed_by_hand_loses_nothing(idle: Id
 async def test_a_stopped_container_that_is_started_by_hand_keeps_its_files(idle: Idle, by_hand: ByHand) -> None:
     await idle.rest(STOP_S, "stopped")
     by_hand("start", await idle.container())
-    text, words = await idle.python("print('before' in globals(), open('kept.txt').read())")
-    assert text == "False kept\n"
-    assert words is not None
-    assert "files are kept" in words
+    await idle.started_again()
 
 
 @fault("I10")
-@pytest.mark.parametrize(("seconds", "state"), [(PAUSE_S, "paused"), (STOP_S, "stopped")])
+@AT_REST
 async def test_deleting_a_session_at_rest_leaves_no_container(idle: Idle, seconds: float, state: str) -> None:
     await idle.rest(seconds, state)
     session = await idle.manager.get("ann", "x")
@@ -253,7 +230,7 @@ async def test_deleting_a_session_at_rest_leaves_no_container(idle: Idle, second
 
 
 @fault("I11")
-@pytest.mark.parametrize(("seconds", "state"), [(PAUSE_S, "paused"), (STOP_S, "stopped")])
+@AT_REST
 async def test_a_new_controller_finds_a_sandbox_at_rest_with_all_that_it_had(
     idle: Idle, tmp_path: Path, seconds: float, state: str
 ) -> None:

@@ -160,6 +160,77 @@ def test_an_environment_that_starts_no_kernel_is_named_and_can_be_mended(fault_s
     assert bash(fault_server, session, "cat kept.txt")["data"]["stdout"] == "kept\n"
 
 
+@fault("K49")
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [
+        ("import json; kept = json.dumps; json.dumps = None; 1", "json.dumps = kept"),
+        ("get_ipython().payload_manager.write_payload({'source': 'a', 'data': object()}); 1", "pass"),
+    ],
+)
+def test_a_reply_that_the_kernel_cannot_write_is_told_all_the_same(
+    fault_server: Controller, code: str, mend: str
+) -> None:
+    answer = python(fault_server, SESSION, code)
+    assert (ending(answer), answer["data"]["results"]) == (("completed", "none", "kept", "kept"), "1"), answer
+    assert python(fault_server, SESSION, "40 + 2")["data"]["results"] == "42"
+    python(fault_server, SESSION, mend)
+    usable(fault_server, SESSION)
+
+
+@fault("K50")
+def test_an_end_without_a_reply_is_an_error_and_not_a_wait(fault_server: Controller) -> None:
+    session = "no reply"
+    python(fault_server, session, "kept = 1; get_ipython().kernel.do_execute = None")
+    answer = python(fault_server, session, "1")
+    assert ending(answer) == ("error", "none", "kept", "kept"), answer
+    assert answer["error"].startswith("KernelReplyError: the kernel ended this code but could not say how")
+    assert "'NoneType' object is not callable" in answer["data"]["stderr"]
+    with fault_server.client() as client:
+        assert client.post(f"/v1/sessions/{session}/restart_kernel").status_code == 200
+    usable(fault_server, session)
+
+
+@fault("K51")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; sys.modules.clear()",
+        "import builtins; del builtins.len",
+        "import builtins; builtins.__import__ = None",
+        "get_ipython().kernel.iopub_socket.close()",
+    ],
+)
+def test_a_kernel_that_cannot_answer_any_more_ends_and_another_one_serves(fault_server: Controller, code: str) -> None:
+    bash(fault_server, SESSION, "echo kept > kept.txt")
+    broken = python(fault_server, SESSION, code)
+    answer = python(fault_server, SESSION, "1")
+    # Whether it ends in its own cell, after it or in the next one is its own matter; that it ends is not.
+    assert ending(broken)[0] in {"completed", "kernel_died"}, broken
+    assert ending(answer)[0] in {"completed", "kernel_died"}, answer
+    usable(fault_server, SESSION)
+    assert bash(fault_server, SESSION, "cat kept.txt")["data"]["stdout"] == "kept\n"
+
+
+@fault("K52")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import signal\nfor one in signal.valid_signals() - {9, 19, 32, 33}: signal.signal(one, signal.SIG_IGN)",
+        "import asyncio\nfor task in asyncio.all_tasks(): task.cancel()",
+        "import asyncio; asyncio.set_event_loop_policy(None); asyncio.set_event_loop(None)",
+        "import os, sys; sys.excepthook = sys.displayhook; os.environ.clear()",
+        "import atexit, time; atexit.register(time.sleep, 600); import gc; gc.freeze(); gc.disable()",
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+    ],
+)
+def test_what_a_cell_sets_for_its_whole_process_leaves_the_session_usable(fault_server: Controller, code: str) -> None:
+    session = "own process"
+    answer = python(fault_server, session, code)
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    usable(fault_server, session)
+
+
 @fault("K22")
 @pytest.mark.parametrize(
     ("code", "results"),

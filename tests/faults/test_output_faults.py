@@ -206,6 +206,98 @@ def test_a_figure_that_does_not_fit_the_disk_is_said_and_no_half_of_it_is_left(f
     usable(fault_server, session)
 
 
+@fault("K44")
+@pytest.mark.parametrize("place", ["ln -s /nowhere/at/all $o", "touch $o", "mkfifo $o", "mkdir -m 0 $o", "ln -s $o $o"])
+def test_what_stands_in_the_place_of_the_output_folder_costs_only_files(fault_server: Controller, place: str) -> None:
+    session = "no output folder"
+    bash(fault_server, session, f"o={SPILLS}; chmod 700 $o; rm -rf $o; {place}")
+    code = "from IPython.display import HTML, display\nprint('x' * 99_999)\ndisplay(HTML('<b>bold</b>'))\n'value'"
+    data = python(fault_server, session, code)["data"]
+    assert (data["execution"]["ending"], data["artifacts"]) == ("completed", [])
+    assert data["stdout"].startswith("x" * 40_000)
+    assert "text/html could not be saved" in data["execution"]["note"]
+    assert "stdout: 0 of 100000 bytes were kept" in data["execution"]["note"]
+    usable(fault_server, session)
+
+
+@fault("K45")
+@pytest.mark.parametrize("instead", ["os.mkfifo(spill)", "os.symlink('/dev/zero', spill)", "os.mkdir(spill)"])
+def test_what_takes_the_place_of_a_spill_file_is_not_waited_for(fault_server: Controller, instead: str) -> None:
+    code = (
+        f"import glob, os\nkept = 1\n_ = os.system('rm -rf {SPILLS}/*')\nprint('x' * 99_999, flush=True)\n"
+        f"while not (found := glob.glob('{SPILLS}/exec_*_stdout.txt')): pass\n"
+        f"spill, = found\nos.remove(spill); {instead}\n'value'"
+    )
+    answer = python(fault_server, SESSION, code, timeout=20)
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert "the file was deleted while it was written" in answer["data"]["execution"]["note"]
+    usable(fault_server, SESSION)
+    bash(fault_server, SESSION, f"rm -rf {SPILLS}/*")
+
+
+@fault("K46")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param("{'application/json': deep}", id="nested too deeply"),
+        pytest.param("{'text/plain': '\\ud800', 'application/json': float('nan')}", id="no JSON"),
+    ],
+)
+def test_a_display_that_cannot_be_read_is_said_and_what_follows_it_is_not_lost(
+    fault_server: Controller, data: str
+) -> None:
+    code = (
+        "import sys\nfrom IPython.display import display\n"
+        "limit = sys.getrecursionlimit(); sys.setrecursionlimit(50_000)\n"
+        f"deep = []\nfor _ in range(5_000): deep = [deep]\ndisplay({data}, raw=True)\n"
+        "sys.setrecursionlimit(limit)\n'after'"
+    )
+    answer = python(fault_server, SESSION, code, timeout=20)
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    assert "[a display that could not be read: not JSON, or nested too deeply]\n'after'" in answer["data"]["results"]
+    usable(fault_server, SESSION)
+
+
+@fault("K47")
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        pytest.param(
+            "import sys\nfrom IPython.display import display\nx = '\\x01' * 40_000\nprint(x); sys.stderr.write(x)\n"
+            "display({'text/plain': x}, raw=True)\nraise type(x, (Exception,), {})(x)",
+            "error",
+            id="nothing but control characters",
+        ),
+        pytest.param(
+            "from IPython.display import display\n"
+            "display({'application/vnd.' + 'x' * 2_000_000 + 'json': {}}, raw=True)",
+            "completed",
+            id="a MIME type of 2 MB",
+        ),
+    ],
+)
+def test_the_longest_answer_still_is_one(fault_server: Controller, code: str, how: str) -> None:
+    answer = python(fault_server, SESSION, code, timeout=20)
+    assert ending(answer) == (how, "none", "kept", "kept"), answer
+    usable(fault_server, SESSION)
+
+
+@fault("K48")
+def test_displays_between_two_cells_are_bounded_and_what_is_left_out_is_said(fault_server: Controller) -> None:
+    code = (
+        "import threading\nfrom IPython.display import display\ngo = threading.Event()\n"
+        "def late():\n    go.wait()\n    for _ in range(20): display({'text/plain': 'x' * 2_000_000}, raw=True)\n"
+        "    open('said', 'w').close()\nthreading.Thread(target=late).start()"
+    )
+    python(fault_server, SESSION, code)
+    python(fault_server, SESSION, "import asyncio; _ = asyncio.get_running_loop().call_later(0.1, go.set)")
+    bash(fault_server, SESSION, "until [ -e said ]; do sleep 0.05; done; rm said", timeout=30)
+    answer = python(fault_server, SESSION, "1")
+    assert ending(answer) == ("completed", "none", "kept", "kept")
+    assert "displays of earlier cells were left out" in answer["data"]["execution"]["note"]
+    usable(fault_server, SESSION)
+
+
 @fault("K24")
 def test_a_result_that_cannot_be_shown_is_an_error_text(fault_server: Controller) -> None:
     code = "class Broken:\n    def __repr__(self): raise ValueError('no repr')\nBroken()"

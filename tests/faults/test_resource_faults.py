@@ -59,6 +59,21 @@ def test_threads_up_to_the_limit_of_processes_are_an_error(fault_server: Control
     usable(fault_server, SESSION)
 
 
+@fault("K53")
+def test_the_answer_is_whole_while_no_thread_is_left(fault_server: Controller) -> None:
+    code = (
+        "import threading\nend = threading.Event()\nmade = 0\ntry:\n"
+        "    while True: threading.Thread(target=end.wait, daemon=True).start(); made += 1\n"
+        "except RuntimeError: pass\nprint('x' * 99_999)\nmade > 50"
+    )
+    answer = python(fault_server, SESSION, code, timeout=60)
+    python(fault_server, SESSION, "end.set()")
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer
+    path = answer["data"]["results_file_path"]
+    assert bash(fault_server, SESSION, f"tail -c 6 {path}")["data"]["stdout"] == "x\nTrue"
+    usable(fault_server, SESSION)
+
+
 @fault("K29", "K30", "K31")
 @pytest.mark.parametrize(
     ("session", "code", "ended"),

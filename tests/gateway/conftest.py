@@ -174,6 +174,18 @@ class ToolSource:
         pass
 
 
+class Flaky:
+    """Fails with each of `errors` in turn, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    async def __call__(self, call: ToolCall) -> ToolAnswer:
+        if self.errors:
+            raise self.errors.pop(0)
+        return ToolAnswer(raw({"done": True}))
+
+
 MakeCalls = Callable[..., Calls]
 
 

@@ -12,7 +12,7 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.session import Session
 from sandbox.sessions.store_sql import SqlStore
-from tests.sessions.test_real_sandbox import Borrowed
+from tests.support.borrowed import borrowed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 NAMES = [helper.__name__ for helper in helpers.FUNCTIONS]
@@ -42,7 +42,7 @@ class Sandboxed:
 @pytest.fixture
 async def sandbox(runtime: Runtime, installation: str, tmp_path: Path) -> AsyncIterator[Sandboxed]:
     store = SqlStore(f"sqlite:///{tmp_path}/workbench.db")
-    manager = SessionManager(Borrowed(runtime), store, installation=installation, limits=SessionLimits(pool_size=0))
+    manager = SessionManager(borrowed(runtime), store, installation=installation, limits=SessionLimits(pool_size=0))
     await manager.start_up()
     yield Sandboxed(manager, await manager.resolve("ann", "work", None))
     await manager.aclose()

@@ -61,7 +61,9 @@ async def test_help_shows_the_signature_and_an_example(kernel: Place) -> None:
     assert "Example:" in shown
 
 
-@pytest.mark.parametrize("name", ["json", "helpers", "socket", "threading", "workbench_helpers", "tempfile"])
+@pytest.mark.parametrize(
+    "name", ["json", "helpers", "socket", "threading", "workbench_helpers", "workbench_kernel", "tempfile"]
+)
 async def test_a_file_of_the_users_does_not_shadow_what_the_helpers_need(kernel: Place, name: str) -> None:
     (kernel.home / f"{name}.py").write_text("raise RuntimeError('shadowed')")
     await kernel.cells.restart()

@@ -10,10 +10,10 @@ import docker
 import pytest
 
 from sandbox.errors import CallFault
+from sandbox.pipe.frames import Event
 from sandbox.pipe.messages import (
     DeleteFile,
     Ending,
-    Event,
     FileList,
     GetStatus,
     ListFiles,

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.store_sql import SqlStore
 from tests.conftest import lacking
 from tests.support import postgres
+from tests.support.lasting import Lasting
 from tests.support.scripted_runtime import ScriptedRuntime
 
 PASSWORD = "pa55-that-nobody-may-read"
@@ -61,6 +63,12 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 @pytest.fixture
 async def scripted(anyio_backend: str) -> ScriptedRuntime:
     return ScriptedRuntime()
+
+
+@pytest.fixture
+def engine(scripted: ScriptedRuntime) -> Runtime:
+    """The scripted runtime, as an engine that lives longer than the controllers that use it."""
+    return cast("Runtime", Lasting(scripted))
 
 
 MakeManager = Callable[..., Awaitable[SessionManager]]

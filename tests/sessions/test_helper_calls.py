@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
+import structlog
 
 from sandbox.limits import (
     HELPER_ACK_EVERY,
@@ -15,9 +16,9 @@ from sandbox.limits import (
     MIB,
 )
 from sandbox.pipe import framing
-from sandbox.pipe.messages import CodeResult, Ending, HelperCall, HelperCancel, HelperEnd, HelperProgress, RunCode
+from sandbox.pipe.frames import HelperCall, HelperCancel, HelperEnd, HelperProgress
+from sandbox.pipe.messages import CodeResult, Ending, RunCode
 from sandbox.sessions.execution import Execution
-from sandbox.sessions.helper_endings import HelperEndings
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
@@ -126,6 +127,19 @@ async def test_progress_comes_before_the_answer(desk: Desk) -> None:
 async def test_what_goes_wrong_is_words_and_the_sandbox_goes_on(desk: Desk, helper: str, words: str) -> None:
     assert words in (await desk.ask(helper).end()).error
     assert (await desk.ask("echo").end()).error == ""
+
+
+async def test_a_defect_ends_its_call_once_with_the_cause_in_the_log_and_not_in_the_answer(desk: Desk) -> None:
+    with structlog.testing.capture_logs() as lines:
+        end = await desk.ask("defect").end()
+        await desk.run("echo said")
+    assert end.error == "something failed inside the server (ZeroDivisionError)"
+    assert desk.box.link is not None
+    assert desk.box.link.written.count(b'"helper_end"') == 1
+    logged = [line for line in lines if line["event"] == "a helper call failed"]
+    assert [(line["helper"], line["session"], line["exc_info"]) for line in logged] == [
+        ("defect", desk.session.id, True)
+    ]
 
 
 async def test_an_answer_with_line_breaks_in_its_json_stays_one_line(desk: Desk) -> None:
@@ -374,27 +388,3 @@ async def test_cancellations_of_nothing_are_answered_up_to_a_bound(desk: Desk) -
     for number in range(2 * HELPER_CALLS_MAX):
         desk.box.link.arrive(framing.encode(HelperCancel(f"n{number}")))
     assert (await running.wait()).ending is Ending.SANDBOX_GONE
-
-
-def ending(number: int, size: int = 10) -> HelperEnd:
-    return HelperEnd(f"h{number}", msgspec.Raw(b'"' + b"x" * (size - 2) + b'"'))
-
-
-def test_endings_are_kept_until_they_were_heard_and_not_longer() -> None:
-    endings = HelperEndings()
-    for number in range(10):
-        endings.add(ending(number))
-    endings.heard("h6")
-    endings.heard("unknown")
-    assert [number for number in range(10) if endings.get(f"h{number}")] == [7, 8, 9]
-
-
-def test_of_endings_over_the_bounds_the_oldest_are_emptied_and_then_forgotten() -> None:
-    endings = HelperEndings(kept=4, size=2500)
-    for number in range(4):
-        endings.add(ending(number, 1000))
-    kept = [endings.get(f"h{number}") for number in range(4)]
-    assert [end is not None and "lost" in end.error for end in kept] == [True, True, False, False]
-    endings.add(ending(4))
-    assert endings.get("h0") is None
-    assert len(endings) == 4

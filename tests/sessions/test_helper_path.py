@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -20,7 +20,7 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.session import Session
 from sandbox.sessions.store_sql import SqlStore
-from tests.sessions.test_real_sandbox import Borrowed
+from tests.support.borrowed import borrowed
 from tests.support.engine_proxy import engine_proxy
 from tests.support.far_end import FarEnd
 from tests.support.raw_helper import CODE
@@ -72,9 +72,7 @@ class Client:
 async def make_client(runtime: Runtime, folder: Path, installation: str, far: FarEnd, **more: Any) -> Client:
     limits = SessionLimits(pool_size=0, **more)
     store = SqlStore(f"sqlite:///{folder}/workbench.db")
-    manager = SessionManager(
-        cast("Runtime", Borrowed(runtime)), store, installation=installation, limits=limits, helpers=far
-    )
+    manager = SessionManager(borrowed(runtime), store, installation=installation, limits=limits, helpers=far)
     await manager.start_up()
     client = Client(manager, await manager.resolve("ann", "x", None), far)
     await client.run(CODE)

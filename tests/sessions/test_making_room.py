@@ -68,6 +68,10 @@ class House:
     async def waiting(self, count: int) -> None:
         await until(lambda: self.manager.supply.admission.waiting == count)
 
+    async def stopping(self) -> None:
+        """Wait until one of the two paused sandboxes is being stopped."""
+        await until(lambda: self.scripted.rests == ["pause", "pause", "stop"])
+
 
 async def house(make: MakeManager, scripted: ScriptedRuntime, limits: SessionLimits, **more: object) -> House:
     clock = ManualClock()
@@ -76,6 +80,23 @@ async def house(make: MakeManager, scripted: ScriptedRuntime, limits: SessionLim
 
 TWO = SessionLimits(pool_size=0, max_sandboxes=2, admission_wait_s=20, call_deadline_s=5)
 SOON_REFUSED = replace(TWO, admission_wait_s=0.05)
+
+
+@pytest.fixture
+async def paused(make_manager: MakeManager, scripted: ScriptedRuntime) -> House:
+    """Room for two, which `ann/1` and `ann/2` have: idle for a minute, and paused."""
+    here = await house(make_manager, scripted, TWO)
+    await here.run("ann/1", "ann/2")
+    await here.rest(60, paused=2)
+    return here
+
+
+@pytest.fixture
+async def live(make_manager: MakeManager, scripted: ScriptedRuntime) -> House:
+    """Room for two, which `ann/1` and `ann/2` have: used a moment ago, and never paused."""
+    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
+    await here.run("ann/1", "ann/2")
+    return here
 
 
 # --- who goes, and what it is told ------------------------------------------------------------------------
@@ -106,16 +127,12 @@ async def test_the_19th_session_of_a_machine_for_18_is_served_and_the_oldest_idl
     assert 'workbench_sandbox_rests_total{rest="stopped"}' not in text
 
 
-async def test_a_live_one_that_was_idle_for_long_enough_gives_way_too(
-    make_manager: MakeManager, scripted: ScriptedRuntime
-) -> None:
-    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
-    await here.run("ann/1", "ann/2")
-    here.clock.advance(60)
-    await here.run("ann/3")
-    assert await here.stopped("ann/1", "ann/2") == ["ann/1"]
+async def test_a_live_one_that_was_idle_for_long_enough_gives_way_too(live: House, scripted: ScriptedRuntime) -> None:
+    live.clock.advance(60)
+    await live.run("ann/3")
+    assert await live.stopped("ann/1", "ann/2") == ["ann/1"]
     assert scripted.rests == ["stop"]
-    assert (await here.run("ann/1")).recreated == EARLY
+    assert (await live.run("ann/1")).recreated == EARLY
 
 
 async def test_one_key_cannot_push_out_others_while_it_has_idle_ones_itself(
@@ -213,15 +230,11 @@ async def test_open_files_keep_a_sandbox(make_manager: MakeManager, scripted: Sc
     assert scripted.rests == []
 
 
-async def test_one_with_background_jobs_is_passed_over_for_the_next_one(
-    make_manager: MakeManager, scripted: ScriptedRuntime
-) -> None:
-    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
-    await here.run("ann/1", "ann/2")
-    (await here.box("ann/1")).jobs = 1
-    here.clock.advance(60)
-    await here.run("ann/3")
-    assert await here.stopped("ann/1", "ann/2") == ["ann/2"]
+async def test_one_with_background_jobs_is_passed_over_for_the_next_one(live: House) -> None:
+    (await live.box("ann/1")).jobs = 1
+    live.clock.advance(60)
+    await live.run("ann/3")
+    assert await live.stopped("ann/1", "ann/2") == ["ann/2"]
 
 
 async def test_background_jobs_are_no_reason_when_the_setting_says_so(
@@ -237,21 +250,18 @@ async def test_background_jobs_are_no_reason_when_the_setting_says_so(
 
 
 async def test_one_that_the_engine_does_not_stop_is_passed_over_for_the_next_one(
-    make_manager: MakeManager, scripted: ScriptedRuntime
+    paused: House, scripted: ScriptedRuntime
 ) -> None:
-    here = await house(make_manager, scripted, TWO)
-    await here.run("ann/1", "ann/2")
-    await here.rest(60, paused=2)
     scripted.refuse_rest.add("stop")
     scripted.rest.clear()
-    asking = await here.start("ann/3")
-    await until(lambda: scripted.rests[2:] == ["stop"])
+    asking = await paused.start("ann/3")
+    await paused.stopping()
     scripted.rest.set()
     await until(lambda: scripted.rests[2:] == ["stop", "stop"])
-    await here.waiting(1)
+    await paused.waiting(1)
     scripted.refuse_rest.clear()
-    assert (await here.box("ann/1")).condition is Condition.PAUSED
-    await here.manager.delete("ann", (await here.manager.resolve("ann", "1", None)).id)
+    assert (await paused.box("ann/1")).condition is Condition.PAUSED
+    await paused.manager.delete("ann", (await paused.manager.resolve("ann", "1", None)).id)
     assert (await asking.wait()).ending is Ending.COMPLETED
 
 
@@ -271,114 +281,90 @@ async def test_two_who_wait_at_once_get_the_room_of_two_and_no_more_are_stopped(
     assert await here.stopped(*names) == ["ann/0", "ann/1"]
 
 
-async def test_many_looks_while_a_sandbox_is_stopped_choose_no_other(
-    make_manager: MakeManager, scripted: ScriptedRuntime
-) -> None:
-    here = await house(make_manager, scripted, TWO)
-    await here.run("ann/1", "ann/2")
-    await here.rest(60, paused=2)
+async def test_many_looks_while_a_sandbox_is_stopped_choose_no_other(paused: House, scripted: ScriptedRuntime) -> None:
     scripted.rest.clear()
-    asking = await here.start("ann/3")
-    await until(lambda: scripted.rests[2:] == ["stop"])
+    asking = await paused.start("ann/3")
+    await paused.stopping()
     for _ in range(5):
-        here.clock.advance(1)
-        here.manager.supply.admission.look()
+        paused.clock.advance(1)
+        paused.manager.supply.admission.look()
     scripted.rest.set()
     await asking.wait()
-    assert await here.stopped("ann/1", "ann/2") == ["ann/1"]
+    assert await paused.stopped("ann/1", "ann/2") == ["ann/1"]
 
 
 async def test_one_that_is_asked_for_while_it_is_stopped_is_woken_and_another_gives_way(
-    make_manager: MakeManager, scripted: ScriptedRuntime
+    paused: House, scripted: ScriptedRuntime
 ) -> None:
-    here = await house(make_manager, scripted, TWO)
-    await here.run("ann/1", "ann/2")
-    await here.rest(60, paused=2)
     scripted.rest.clear()
-    new = await here.start("ann/3")
-    await until(lambda: scripted.rests[2:] == ["stop"])
-    old = await here.start("ann/1")
+    new = await paused.start("ann/3")
+    await paused.stopping()
+    old = await paused.start("ann/1")
     scripted.rest.set()
     await new.wait()
     await old.wait()
     assert old.recreated == EARLY
-    assert await here.stopped("ann/1", "ann/2", "ann/3") == ["ann/2"]
+    assert await paused.stopped("ann/1", "ann/2", "ann/3") == ["ann/2"]
 
 
 async def test_one_that_is_needed_before_its_stop_has_begun_is_not_stopped_and_another_gives_way(
-    make_manager: MakeManager, scripted: ScriptedRuntime
+    live: House, scripted: ScriptedRuntime
 ) -> None:
-    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
-    await here.run("ann/1", "ann/2")
-    here.clock.advance(60)
-    box = await here.box("ann/1")
+    live.clock.advance(60)
+    box = await live.box("ann/1")
     box.statuses.clear()
-    new = await here.start("ann/3")
-    await here.waiting(1)
-    old = await here.start("ann/1")
+    new = await live.start("ann/3")
+    await live.waiting(1)
+    old = await live.start("ann/1")
     await old.wait()
     assert (old.recreated, scripted.rests) == (None, [])
     box.statuses.set()
     await new.wait()
-    assert await here.stopped("ann/1", "ann/2") == ["ann/2"]
+    assert await live.stopped("ann/1", "ann/2") == ["ann/2"]
 
 
-async def test_one_whose_agent_does_not_say_whether_it_is_busy_is_passed_over(
-    make_manager: MakeManager, scripted: ScriptedRuntime
-) -> None:
-    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
-    await here.run("ann/1", "ann/2")
-    here.clock.advance(60)
-    box = await here.box("ann/1")
+async def test_one_whose_agent_does_not_say_whether_it_is_busy_is_passed_over(live: House) -> None:
+    live.clock.advance(60)
+    box = await live.box("ann/1")
     box.statuses.clear()
-    assert (await (await here.start("ann/3")).wait()).ending is Ending.COMPLETED
+    assert (await (await live.start("ann/3")).wait()).ending is Ending.COMPLETED
     box.statuses.set()
-    assert await here.stopped("ann/1", "ann/2") == ["ann/2"]
+    assert await live.stopped("ann/1", "ann/2") == ["ann/2"]
 
 
 async def test_one_that_has_been_idle_for_long_enough_only_later_is_taken_for_who_still_waits(
-    make_manager: MakeManager, scripted: ScriptedRuntime
+    live: House, scripted: ScriptedRuntime
 ) -> None:
-    here = await house(make_manager, scripted, replace(TWO, idle=STAY_LIVE))
-    await here.run("ann/1", "ann/2")
-    here.clock.advance(50)
-    asking = await here.start("ann/3")
-    await here.waiting(1)
+    live.clock.advance(50)
+    asking = await live.start("ann/3")
+    await live.waiting(1)
     assert scripted.rests == []
-    here.clock.advance(9)
+    live.clock.advance(9)
     await asking.wait()
-    assert await here.stopped("ann/1", "ann/2") == ["ann/1"]
+    assert await live.stopped("ann/1", "ann/2") == ["ann/1"]
 
 
-async def test_who_leaves_the_queue_while_room_is_made_leaves_it_free(
-    make_manager: MakeManager, scripted: ScriptedRuntime
-) -> None:
-    here = await house(make_manager, scripted, TWO)
-    await here.run("ann/1", "ann/2")
-    await here.rest(60, paused=2)
+async def test_who_leaves_the_queue_while_room_is_made_leaves_it_free(paused: House, scripted: ScriptedRuntime) -> None:
     scripted.rest.clear()
-    asking = asyncio.create_task(here.manager.supply.give("standard", "ann"))
-    await until(lambda: scripted.rests[2:] == ["stop"])
+    asking = asyncio.create_task(paused.manager.supply.give("standard", "ann"))
+    await paused.stopping()
     asking.cancel()
-    await here.waiting(0)
+    await paused.waiting(0)
     scripted.rest.set()
-    await until(lambda: here.manager.supply.admission.held == 1)
-    await here.run("ann/3")
-    assert await here.stopped("ann/1", "ann/2") == ["ann/1"]
+    await until(lambda: paused.manager.supply.admission.held == 1)
+    await paused.run("ann/3")
+    assert await paused.stopped("ann/1", "ann/2") == ["ann/1"]
 
 
 async def test_a_session_that_is_deleted_while_it_gives_way_leaves_its_room_to_who_waits(
-    make_manager: MakeManager, scripted: ScriptedRuntime
+    paused: House, scripted: ScriptedRuntime
 ) -> None:
-    here = await house(make_manager, scripted, TWO)
-    await here.run("ann/1", "ann/2")
-    await here.rest(60, paused=2)
     scripted.rest.clear()
-    asking = await here.start("ann/3")
-    await until(lambda: scripted.rests[2:] == ["stop"])
-    deleting = asyncio.create_task(here.manager.delete("ann", (await here.manager.resolve("ann", "1", None)).id))
-    await until(lambda: dict(here.manager.states) == {"paused": 1, "starting": 1})
+    asking = await paused.start("ann/3")
+    await paused.stopping()
+    deleting = asyncio.create_task(paused.manager.delete("ann", (await paused.manager.resolve("ann", "1", None)).id))
+    await until(lambda: dict(paused.manager.states) == {"paused": 1, "starting": 1})
     scripted.rest.set()
     await deleting
     await asking.wait()
-    assert await here.stopped("ann/2") == []
+    assert await paused.stopped("ann/2") == []

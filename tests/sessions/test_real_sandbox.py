@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -13,30 +12,16 @@ from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.session import Session
 from sandbox.sessions.store_sql import SqlStore
+from tests.support.borrowed import borrowed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-
-class Borrowed:
-    """A runtime that the manager may not close: its fixture looks for leftovers with it afterwards."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture
 async def manager(runtime: Runtime, installation: str, tmp_path: Path) -> AsyncIterator[SessionManager]:
     """A manager with a pool of one, which leaves no sandbox behind when it is closed."""
     store = SqlStore(f"sqlite:///{tmp_path}/workbench.db")
-    manager = SessionManager(
-        cast("Runtime", Borrowed(runtime)), store, installation=installation, limits=SessionLimits(pool_size=1)
-    )
+    manager = SessionManager(borrowed(runtime), store, installation=installation, limits=SessionLimits(pool_size=1))
     await manager.start_up()
     yield manager
     # A boot that is cut off is taken away when the runtime closes, which is later than the look below.

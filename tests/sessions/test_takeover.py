@@ -5,7 +5,6 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,59 +12,21 @@ import pytest
 
 from sandbox import __version__
 from sandbox.errors import EngineUnavailable, ExecutionGoesOn, Overloaded
-from sandbox.pipe.link import Link
-from sandbox.pipe.messages import CodeResult, Ending, ExecutionKind, LiveOutput, RunCode, Survivor
+from sandbox.pipe.frames import Survivor
+from sandbox.pipe.messages import CodeResult, Ending, ExecutionKind, LiveOutput
 from sandbox.runtimes.base import SIZES, Condition, Runtime, SandboxInfo, SandboxSpec
 from sandbox.sessions.execution import Execution, ExecutionState
-from sandbox.sessions.manager import SessionManager
-from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.session import Session
 from sandbox.sessions.store_sql import SqlStore
 from sandbox.sessions.survivors import SECONDS_MAX, checked
 from sandbox.sessions.takeover import Fate, fate_of
 from tests.sessions.conftest import MakeManager
-from tests.support.clock import ManualClock
+from tests.support.clock import until
+from tests.support.lasting import KEEP, Lasting, answer, ask
 from tests.support.scripted_runtime import Box, ScriptedRuntime
 from tests.support.scripted_store import ScriptedStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
-
-KEEP = SessionLimits(pool_size=0, keep_sandboxes=True, call_deadline_s=5, shutdown_grace_s=1)
-
-
-class Lasting:
-    """An engine that lives longer than the controllers that use it."""
-
-    def __init__(self, runtime: ScriptedRuntime) -> None:
-        self._runtime = runtime
-        self.refusals = 0
-
-    async def open(self, sandbox_id: str) -> Link:
-        if self.refusals:
-            self.refusals -= 1
-            raise EngineUnavailable("the engine went away")
-        return await self._runtime.open(sandbox_id)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
-
-    async def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def engine(scripted: ScriptedRuntime) -> Runtime:
-    return cast("Runtime", Lasting(scripted))
-
-
-async def ask(manager: SessionManager, session: Session, code: str) -> Execution:
-    return await manager.start(session, RunCode(code), timeout_s=10)
-
-
-async def answer(manager: SessionManager, session: Session, code: str = "echo") -> Execution:
-    execution = await ask(manager, session, code)
-    await execution.wait()
-    return execution
 
 
 async def left(make_manager: MakeManager, engine: Runtime) -> Session:
@@ -75,14 +36,6 @@ async def left(make_manager: MakeManager, engine: Runtime) -> Session:
     await answer(manager, session)
     await manager.aclose()
     return session
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Let the others go on until it holds; the test's own deadline ends it."""
-    for _ in itertools.count():
-        if holds():
-            return
-        await asyncio.sleep(0)
 
 
 async def test_what_runs_is_left_and_its_result_comes_to_the_next_controller(
@@ -127,6 +80,27 @@ async def test_what_ended_meanwhile_is_told_with_all_that_it_said(
     assert [event.body.text for event in events if isinstance(event.body, LiveOutput)] == [
         f"{number:09} " for number in range(40)
     ]
+
+
+async def test_a_result_that_could_not_be_stored_comes_to_the_next_controller_which_stores_it(
+    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime, tmp_path: Path
+) -> None:
+    store = ScriptedStore(tmp_path)
+    store.broken = True
+    first = await make_manager(engine, KEEP, store=store)
+    session = await first.resolve("ann", "work", None)
+    execution = await answer(first, session, "echo kept")
+    await first.aclose()
+
+    second = await make_manager(engine, KEEP)
+    again = await second.execution("ann", execution.id)
+    assert await again.wait() == execution.result
+    await second._executions.results.written()
+    await second.aclose()
+    scripted.boxes.clear()
+    third = await make_manager(engine, KEEP)
+    found = await third.execution("ann", execution.id)
+    assert (found.result, found.last_event) == (execution.result, execution.last_event)
 
 
 async def test_a_stream_that_follows_what_is_left_ends_without_an_ending(
@@ -335,122 +309,3 @@ def test_an_agent_is_believed_within_bounds_only() -> None:
 
 def replace_times(wild: Survivor) -> Survivor:
     return Survivor(wild.id, wild.kind, SECONDS_MAX)
-
-
-# --- idle time ------------------------------------------------------------------------------------------
-
-
-class Days:
-    """The calendar and the timers of controllers that follow one another."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.clock = ManualClock()
-
-    def calendar(self) -> datetime:
-        return self.now
-
-    def next_rest_s(self) -> float:
-        """Seconds until the next timer of an idle sandbox goes off."""
-        return min(timer.when for timer in self.clock.timers) - self.clock.time()
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        self.clock.advance(seconds)
-
-
-async def at_rest(manager: SessionManager, state: str) -> None:
-    await until(lambda: dict(manager.states) == {state: 1})
-
-
-LATE_S = KEEP.touch_interval_s
-"""How old the noted time of the last use may be: for so long nobody is held to have been idle."""
-
-
-async def test_idle_time_goes_on_however_often_the_controller_is_restarted(
-    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime
-) -> None:
-    days = Days()
-    for hour in range(24):
-        manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-        if hour == 0:
-            await answer(manager, await manager.resolve("ann", "work", None))
-        days.pass_by(3600)
-        await at_rest(manager, "stopped")
-        await manager.aclose()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    days.pass_by(LATE_S)
-    await until(lambda: scripted.boxes == {})
-    assert not manager.states
-
-
-async def test_a_sandbox_that_was_used_just_before_the_restart_has_all_of_its_time(
-    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime
-) -> None:
-    days = Days()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    session = await manager.resolve("ann", "work", None)
-    await answer(manager, session)
-    days.pass_by(LATE_S - 1)
-    await answer(manager, session)
-    await manager.aclose()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    assert days.next_rest_s() == KEEP.idle.pause_after_s
-    days.pass_by(KEEP.idle.pause_after_s)
-    await at_rest(manager, "paused")
-
-
-async def test_a_new_sandbox_of_an_old_session_is_not_as_old_as_the_session(
-    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime, tmp_path: Path
-) -> None:
-    days = Days()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    session = await manager.resolve("ann", "work", None)
-    await answer(manager, session)
-    await manager.aclose()
-    # As after a power cut in the moment in which a claim is stored and the use is not.
-    store = SqlStore(f"sqlite:///{tmp_path}/workbench.db")
-    await store.touch({session.id: days.now - timedelta(days=2)})
-    await store.close()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    assert dict(manager.states) == {"live": 1}
-    assert days.next_rest_s() == KEEP.idle.pause_after_s
-
-
-async def test_background_jobs_are_a_use_that_the_next_controller_knows_of(
-    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime
-) -> None:
-    days = Days()
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    await answer(manager, await manager.resolve("ann", "work", None))
-    (box,) = scripted.boxes.values()
-    box.jobs = 1
-    asked = len(days.clock.timers)
-    days.pass_by(90_000)
-    await until(lambda: len(days.clock.timers) == asked)
-    await manager.aclose()
-    box.jobs = 0
-    manager = await make_manager(engine, KEEP, clock=days.calendar, timers=days.clock)
-    assert dict(manager.states) == {"live": 1}
-    assert days.next_rest_s() == KEEP.idle.pause_after_s
-
-
-async def test_a_result_that_could_not_be_stored_comes_to_the_next_controller_which_stores_it(
-    make_manager: MakeManager, engine: Runtime, scripted: ScriptedRuntime, tmp_path: Path
-) -> None:
-    store = ScriptedStore(tmp_path)
-    store.broken = True
-    first = await make_manager(engine, KEEP, store=store)
-    session = await first.resolve("ann", "work", None)
-    execution = await answer(first, session, "echo kept")
-    await first.aclose()
-
-    second = await make_manager(engine, KEEP)
-    again = await second.execution("ann", execution.id)
-    assert await again.wait() == execution.result
-    await second._executions.results.written()
-    await second.aclose()
-    scripted.boxes.clear()
-    third = await make_manager(engine, KEEP)
-    found = await third.execution("ann", execution.id)
-    assert (found.result, found.last_event) == (execution.result, execution.last_event)

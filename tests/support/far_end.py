@@ -89,8 +89,8 @@ class FarEnd:
         return value(info.size)
 
     async def do_defect(self, _call: SessionCall) -> HelperAnswer:
-        """Break."""
-        raise ZeroDivisionError
+        """Break, with a value in the words."""
+        raise ZeroDivisionError("nobody-may-see-this")
 
     async def do_wait(self, call: SessionCall) -> HelperAnswer:
         """Wait until `released`."""

@@ -32,6 +32,7 @@ class Fault(Enum):
     ENDLESS_BODY = auto()
     HUGE_BODY = auto()
     INVALID_JSON = auto()
+    DEEP_JSON = auto()
     OTHER_JSON = auto()
     EMPTY = auto()
     NOT_HTTP = auto()
@@ -279,6 +280,7 @@ _WRITTEN: Final[dict[Fault, Callable[[Reply], bytes]]] = {
 
 _REPLIES: Final[dict[Fault, Callable[[Seen, str], Reply]]] = {
     Fault.INVALID_JSON: lambda *_: Reply(200, b'{"data": {"half', {"content-type": "application/json"}),
+    Fault.DEEP_JSON: lambda *_: Reply(200, b'{"data": ' + b"[" * 50_000, {"content-type": "application/json"}),
     Fault.OTHER_JSON: lambda *_: json_reply([1, 2, 3]),
     Fault.EMPTY: lambda *_: Reply(200),
     Fault.RATE_LIMITED: lambda *_: Reply(429, b'{"error":{"message":"slow down"}}', {"retry-after": "7"}),

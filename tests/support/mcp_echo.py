@@ -99,6 +99,7 @@ async def _call(ctx: Any, params: types.CallToolRequestParams) -> types.CallTool
             os._exit(3)
         case "garbage":
             os.write(1, b"Welcome to a server that prints!\n{broken json\n\n")
+            os.write(1, b'{"id": 1, "more": ' + b"[" * 50_000 + b"\n")
             return _text("after garbage")
         case "digest":
             value = os.environ.get(given["name"]) or ctx.request.headers[given["name"]]

@@ -75,6 +75,11 @@ def test_a_timeout_says_the_limit_what_was_done_and_what_is_kept(action: Action,
     assert code(Ending.TIMED_OUT, action=action, variables_kept=kept) == (False, told)
 
 
+def test_what_was_cancelled_before_it_began_is_not_said_to_have_waited_for_others() -> None:
+    told = code(Ending.INTERRUPTED, action=Action.NOT_STARTED, note="interrupted while it waited for its sandbox")[1]
+    assert told == "Cancelled before it began: no line of the code ran. Variables and files are kept."
+
+
 def test_an_interrupt_says_that_somebody_asked_for_it() -> None:
     told = code(Ending.INTERRUPTED, action=Action.INTERRUPTED)[1]
     assert told == "Interrupted on request: the code was interrupted. Variables and files are kept."

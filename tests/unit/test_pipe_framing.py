@@ -10,24 +10,8 @@ from hypothesis import strategies as st
 from sandbox.errors import PipeViolation
 from sandbox.limits import LINE_MAX_BYTES
 from sandbox.pipe import framing
-from sandbox.pipe.messages import (
-    Ack,
-    Call,
-    Chunk,
-    CodeResult,
-    End,
-    Ending,
-    Event,
-    Frame,
-    HelperCall,
-    HelperEnd,
-    HelperProgress,
-    LiveOutput,
-    RunCode,
-    StreamName,
-    StreamOutput,
-    Sync,
-)
+from sandbox.pipe.frames import Ack, Call, Chunk, End, Event, Frame, HelperCall, HelperEnd, HelperProgress, Sync
+from sandbox.pipe.messages import CodeResult, Ending, LiveOutput, RunCode, StreamName, StreamOutput
 
 texts = st.text(st.characters(codec="utf-8"), max_size=200)
 frames = st.one_of(

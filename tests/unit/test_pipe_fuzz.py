@@ -9,39 +9,41 @@ import pytest
 from sandbox.limits import CALLS_PENDING_MAX
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answerer, Answering
-from sandbox.pipe.helper_talk import UNHEARD_MAX, HelperAsk
-from sandbox.pipe.messages import (
+from sandbox.pipe.frames import (
     PROTOCOL_VERSION,
     Ack,
-    Artifact,
     Call,
     Cancel,
     Chunk,
-    CodeResult,
     Credit,
-    Done,
     End,
-    Ending,
     Event,
-    ExecutionKind,
-    Fault,
     Frame,
-    GetStatus,
     HelperCall,
     HelperCancel,
     HelperEnd,
     HelperProgress,
     Join,
     Joined,
+    Survivor,
+    Sync,
+    Synced,
+)
+from sandbox.pipe.helper_talk import UNHEARD_MAX, HelperAsk
+from sandbox.pipe.messages import (
+    Artifact,
+    CodeResult,
+    Done,
+    Ending,
+    ExecutionKind,
+    Fault,
+    GetStatus,
     LiveArtifact,
     LiveOutput,
     ReadFile,
     Result,
     RunCode,
     StreamName,
-    Survivor,
-    Sync,
-    Synced,
     WriteFile,
 )
 from sandbox.pipe.peer import Peer

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.pipe.frames import End
 from sandbox.pipe.ledger import Known, Ledger
-from sandbox.pipe.messages import Done, End
+from sandbox.pipe.messages import Done
 
 
 def test_a_call_is_new_once() -> None:

@@ -10,16 +10,13 @@ from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeTimeout, PipeV
 from sandbox.limits import CALLS_PENDING_MAX, CHUNK_BYTES, CHUNK_WINDOW, LINE_MAX_BYTES
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answering
+from sandbox.pipe.frames import PROTOCOL_VERSION, Chunk, Event, Frame, Sync, Synced
 from sandbox.pipe.messages import (
-    PROTOCOL_VERSION,
     BashResult,
-    Chunk,
     Done,
     Ending,
-    Event,
     ExecutionKind,
     FileInfo,
-    Frame,
     GetStatus,
     LiveOutput,
     ReadFile,
@@ -28,8 +25,6 @@ from sandbox.pipe.messages import (
     RunBash,
     Started,
     StreamName,
-    Sync,
-    Synced,
     WaitReady,
     WriteFile,
 )

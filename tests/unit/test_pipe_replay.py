@@ -7,11 +7,10 @@ import pytest
 from sandbox.errors import CallFault
 from sandbox.limits import REPLAY_CALL_BYTES
 from sandbox.pipe.answerer import Answering
+from sandbox.pipe.frames import Call, Event
 from sandbox.pipe.messages import (
     BashResult,
-    Call,
     Ending,
-    Event,
     ExecutionKind,
     GetStatus,
     LiveOutput,

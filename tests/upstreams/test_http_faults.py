@@ -28,7 +28,7 @@ SHORT_S = 0.3
 BROKEN = (Fault.RESET_AT_ONCE, Fault.RESET_AFTER_REQUEST, Fault.HALF_ANSWER, Fault.CLOSED_AFTER_REQUEST)
 WITHOUT_END = (Fault.ENDLESS_BODY, Fault.HUGE_BODY)
 LATER = (Fault.RATE_LIMITED, Fault.RATE_LIMITED_UNTIL, Fault.RATE_LIMITED_ENDLESS)
-NO_SENSE = (Fault.INVALID_JSON, Fault.OTHER_JSON, Fault.EMPTY)
+NO_SENSE = (Fault.INVALID_JSON, Fault.DEEP_JSON, Fault.OTHER_JSON, Fault.EMPTY)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_strict = pytest.mark.parametrize("case", [case for case in CASES if not case.passes_statuses], ids=str)

@@ -199,6 +199,11 @@ async def test_garbage_on_standard_output_harms_no_call(opened: Open, notes: Not
     assert await data_of(tools, "ECHO_GARBAGE") == {"text": "after garbage"}
 
 
+async def test_a_text_that_begins_like_endless_json_is_a_text(opened: Open, notes: Notes) -> None:
+    tools = await opened(echo=echo_stdio(notes.env))
+    assert await data_of(tools, "ECHO_ECHO", text="[" * 50_000) == {"text": "[" * 50_000}
+
+
 async def test_a_server_that_starts_slowly_is_waited_for(opened: Open, notes: Notes, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

@@ -1,0 +1,91 @@
+"""How calls at the gateway end: at their deadline, cancelled, with the gateway, and by a defect of ours."""
+
+import asyncio
+
+import pytest
+
+from sandbox.upstreams.base import ToolAnswer, ToolCall
+from tests.gateway.conftest import Flaky, MakeCalls, ToolSource, a_session, raw
+from tests.support import composio_backend, model_server
+from tests.support.faulty_server import Fault
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_call_ends_at_its_deadline_and_the_request_with_it(make_calls: MakeCalls) -> None:
+    backend = composio_backend.ComposioBackend()
+    backend.always = Fault.SILENT
+    async with backend.serving():
+        calls = make_calls(composio_base_url=backend.url, composio_api_key=composio_backend.KEY)
+        answer = await calls.ask("run_composio_tool", {"tool_slug": "TEST_ECHO"}, timeout_s=0.3)
+        async with asyncio.timeout(10):
+            await backend.abandoned.acquire()
+    assert answer.error
+
+
+async def test_a_call_that_waits_for_its_turn_ends_at_its_deadline_unsent(make_calls: MakeCalls) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(_call: ToolCall) -> ToolAnswer:
+        begun.set()
+        await release.wait()
+        return ToolAnswer(raw({}))
+
+    source = ToolSource(hold)
+    calls = make_calls(source, helper_calls_at_once=1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(calls.ask("run_composio_tool", {"tool_slug": "TEST_HOLD"}))
+        await begun.wait()
+        late = await calls.ask("run_composio_tool", {"tool_slug": "TEST_HOLD"}, timeout_s=0.05)
+        release.set()
+    assert "was not sent" in late.error
+    assert len(source.calls) == 1
+
+
+async def test_a_cancelled_call_cancels_its_request_gives_its_turn_back_and_is_audited(make_calls: MakeCalls) -> None:
+    model = model_server.ModelServer()
+    model.always = Fault.SILENT
+    async with model.serving():
+        calls = make_calls(
+            model_base_url=model.base_url, model_api_key=model_server.KEY, model_name="m", helper_calls_at_once=1
+        )
+        session = a_session()
+        asked = asyncio.ensure_future(calls.ask("invoke_llm", {"query": "?"}, session))
+        await model.arrived.acquire()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        async with asyncio.timeout(10):
+            await model.abandoned.acquire()
+    assert [row.status for row in await calls.rows(session)] == ["cancelled"]
+    assert calls.gateway.turns.running == 0
+
+
+async def test_a_gateway_that_closes_ends_calls_and_stores_their_rows(make_calls: MakeCalls) -> None:
+    begun = asyncio.Event()
+
+    async def hang(_call: ToolCall) -> ToolAnswer:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    calls = make_calls(ToolSource(hang))
+    session = a_session()
+    asked = asyncio.ensure_future(calls.ask("run_composio_tool", {"tool_slug": "TEST_HANG"}, session))
+    await begun.wait()
+    await calls.gateway.aclose(10)
+    assert asked.cancelled()
+    assert [row.status for row in await calls.store.calls(session.id, limit=10)] == ["cancelled"]
+    late = await calls.ask("run_composio_tool", {"tool_slug": "TEST_HANG"}, session)
+    assert "shuts down" in late.error
+
+
+async def test_a_defect_of_ours_ends_its_call_with_a_row_and_nothing_else(make_calls: MakeCalls) -> None:
+    source = ToolSource(Flaky(ZeroDivisionError("with a value in it")))
+    calls = make_calls(source)
+    session = a_session()
+    with pytest.raises(ZeroDivisionError):
+        await calls.ask("run_composio_tool", {"tool_slug": "TEST_ECHO"}, session)
+    assert calls.gateway.turns.running == 0
+    assert (await calls.ask("run_composio_tool", {"tool_slug": "TEST_ECHO"}, session)).error == ""
+    assert [row.status for row in await calls.rows(session)] == ["ok", "Internal_Error"]
