@@ -31,7 +31,7 @@ programs:
 	@scripts/test_programs
 
 test: image programs ## run every test (PYTEST_ARGS: options for pytest)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: venv ## check style, types and the direction of imports
 	$(BIN)/ruff check .

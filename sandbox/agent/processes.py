@@ -75,6 +75,8 @@ def open_own_score() -> int | None:
 class ProcessTable:
     """Starts children and reaps everything that ends. One per agent, on the main thread's loop.
 
+    Children that the process had before it was made are not killed by it.
+
     `start` before the first `spawn`; nobody else in the process may call `waitpid`. `own_score`: the descriptor
     from `open_own_score`, where that cannot be called any more.
     """
@@ -83,6 +85,7 @@ class ProcessTable:
         self._processes: dict[int, Process] = {}
         self._own_score = open_own_score() if own_score is None else own_score
         self._reaped = asyncio.Event()
+        self._before = frozenset(_children())
 
     def start(self) -> None:
         """Begin to reap."""
@@ -135,7 +138,7 @@ class ProcessTable:
 
     def orphans(self) -> list[int]:
         """Pids of the children that we did not start: what user code left behind and we adopted."""
-        return [pid for pid in _children() if pid not in self._processes]
+        return [pid for pid in self._children() if pid not in self._processes]
 
     async def kill_session(self, process: Process, *, timeout_s: float = 2.0) -> None:
         """Kill all of a session and wait until nothing of it runs any more, at most `timeout_s`."""
@@ -174,10 +177,13 @@ class ProcessTable:
         """Kill every child, adopted ones included, and what they leave behind, for at most `timeout_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while children := _children():
+                while children := self._children():
                     for pid in children:
                         _kill(pid)
                     await self._next_reap()
+
+    def _children(self) -> list[int]:
+        return [pid for pid in _children() if pid not in self._before]
 
     @contextlib.contextmanager
     def _scored(self, score: int | None) -> Iterator[None]:

@@ -140,3 +140,16 @@ async def test_a_child_starts_with_default_signals_and_a_higher_oom_score(proces
 async def test_a_program_that_does_not_exist_is_an_os_error(processes: ProcessTable) -> None:
     with pytest.raises(FileNotFoundError):
         processes.spawn(["/no/such/program"], env={}, cwd="/", stdout=2, stderr=2)
+
+
+async def test_children_of_others_are_neither_counted_nor_killed(orphans_are_ours: None) -> None:
+    other = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    table = ProcessTable()
+    table.start()
+    process = start(table, "exec sleep 300")
+    assert table.orphans() == []
+    await table.kill_all()
+    table.close()
+    assert process.exit == Exit(None, signal.SIGKILL)
+    said, _ = await asyncio.wait_for(other.communicate(b"still here"), DEADLINE_S)
+    assert said == b"still here"

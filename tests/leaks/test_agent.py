@@ -80,7 +80,7 @@ class Inside:
         await self.code("import subprocess; subprocess.run(['true']).returncode", Ending.COMPLETED)
         await self.cancelled(RunCode(LOOP))
         await self.cancelled(RunBash("sleep 100"))
-        await self.bash("(sleep 0.01; echo late) & echo early", Ending.COMPLETED)
+        await self.bash("(tail -s 0.05 --pid=$$ -f /dev/null; echo late) & echo early", Ending.COMPLETED)
         await self.files()
 
     async def code(self, code: str, ending: Ending, timeout_s: float = CALL_S) -> None:
