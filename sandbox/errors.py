@@ -19,6 +19,7 @@
     │   ├── ImageMissing                the sandbox image is not there
     │   ├── SandboxStartFailed          no hello before the deadline; carries the agent's last words
     │   ├── SandboxGone                 a live sandbox disappeared
+    │   ├── KernelStartFailed           user code broke what a kernel needs; carries the kernel's last words
     │   └── ImageBuildFailed            a step of the image build failed; carries the build's last lines
     ├── StoreUnavailable           503  the database is locked or gone
     ├── PipeError                  503  the byte stream to the agent
@@ -182,6 +183,12 @@ class SandboxGone(RuntimeFault):
     """A live sandbox disappeared; its variables and files are lost."""
 
     slug, code = "Sandbox_Gone", 1304
+
+
+class KernelStartFailed(RuntimeFault):
+    """A sandbox cannot start a kernel: user code broke its environment, or it took too long."""
+
+    slug, code = "Sandbox_KernelStartFailed", 1306
 
 
 class ImageBuildFailed(RuntimeFault):

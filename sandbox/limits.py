@@ -81,7 +81,10 @@ SOURCE_MAX_BYTES: Final = 16 * MIB
 """Largest code or command that is accepted."""
 
 SYNC_TIMEOUT_S: Final = 15.0
+"""How long an agent has to echo a sync."""
+
 READY_TIMEOUT_S: Final = 60.0
+"""How long a kernel has from its start until it takes a cell."""
 
 CALL_SLACK_S: Final = 15.0
 """The controller waits this much longer than the agent's own deadline before it takes the agent for dead."""
@@ -107,6 +110,9 @@ HELPER_ARGUMENTS_INLINE_BYTES: Final = 64 * KIB
 
 HELPER_ARGUMENTS_MAX_BYTES: Final = 64 * MIB
 """Largest arguments of a helper call."""
+
+HELPER_ARGUMENTS_HELD_BYTES: Final = 2 * HELPER_ARGUMENTS_MAX_BYTES
+"""What the controller holds of arguments from files for the calls of one sandbox; further ones wait for room."""
 
 HELPER_ANSWER_INLINE_BYTES: Final = 256 * KIB
 """The answer to a helper call up to this size travels on the line; a larger one is written to a file in the sandbox."""

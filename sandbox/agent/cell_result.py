@@ -66,10 +66,9 @@ def _ending(execution: Execution, error: CodeError | None) -> Ending:
 def _out_of_memory(execution: Execution) -> bool:
     """Whether the machine killed a process for want of memory while the cell ran."""
     died = execution.died
-    if died is not None and died.signal != signal.SIGKILL:
-        return False
-    before = execution.oom_kills_before
-    return before is not None and oom_kills() > before
+    # A short cell that its kernel survived is not looked at: that would cost each of them.
+    may_be = execution.lasted if died is None else died.signal == signal.SIGKILL
+    return may_be and oom_kills() > execution.oom_kills_before
 
 
 async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path, claim: Claim) -> str | None:

@@ -26,7 +26,8 @@ class Execution:
     """Runs one cell. `done` is resolved when it has ended, in whatever way.
 
     `why`: set when it was stopped (`timed_out`, `interrupted`), with what was done in `action`. `died`: how the
-    kernel ended under it; `condemned`: it is being killed for this cell. `on_stop` is called when it is ended early.
+    kernel ended under it; `condemned`: it is being killed for this cell. `lasted`: it was no short cell.
+    `oom_kills_before`: as `resources.oom_kills` gave it at its beginning. `on_stop` is called when it is ended early.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Execution:
         self.action = Action.NONE
         self.died: Exit | None = None
         self.condemned = False
-        self.oom_kills_before: int | None = None
+        self.lasted = False
+        self.oom_kills_before = 0
         self._kernel = kernel
         self._keeper = keeper
         self._interrupted = interrupted
@@ -65,6 +67,8 @@ class Execution:
         deadline = self._loop.time() + timeout_s
         self._timer = self._loop.call_later(min(_SHORT_S, timeout_s), self._watch_on, deadline)
         self._msg_id = self._kernel.execute(code)
+        # Now, while the kernel works: nobody waits for it, and no cell uses up the memory in less time than this takes.
+        self.oom_kills_before = oom_kills()
 
     def said(self, message: Message) -> None:
         """Take a message of the kernel."""
@@ -116,7 +120,7 @@ class Execution:
 
     def _watch_on(self, deadline: float) -> None:
         """It is no short cell: from now on look for its interruption and its deadline."""
-        self.oom_kills_before = oom_kills()
+        self.lasted = True
         self._timer = self._loop.call_at(deadline, self.stop, Ending.TIMED_OUT)
         self._watch = self._loop.create_task(self._watch_interrupted())
 

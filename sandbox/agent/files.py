@@ -63,7 +63,7 @@ class Files:
         if body.offset < 0 or (body.length is not None and body.length < 0):
             raise CallFault("invalid", f"{body.path}: offset and length are not negative")
         with _faults(body.path):
-            fd, info = await self._do(_open, path, body.inside)
+            fd, info = await self._do_opening(_open, lambda opened: os.close(opened[0]), path, body.inside)
             try:
                 if body.file_id not in {0, info.file_id}:
                     raise CallFault("changed", f"{body.path}: another file has taken its place")
@@ -85,7 +85,7 @@ class Files:
         path = _absolute(body.path)
         with _faults(body.path):
             await self._do(_check_target, path, body.inside)
-            upload = await self._do(_upload, path, body.append)
+            upload = await self._do_opening(_upload, lambda begun: begun.close(), path, body.append)
             try:
                 async for chunk in chunks:
                     await self._do(upload.write, chunk)
@@ -129,6 +129,17 @@ class Files:
         except asyncio.CancelledError:
             # A thread cannot be stopped, and what it works on must not be closed under it.
             await asyncio.wait([task])
+            raise
+
+    async def _do_opening(self, work: Callable[..., T], close: Callable[[T], None], *args: Any) -> T:
+        """Do what opens something; when its call has ended meanwhile, it is closed again."""
+        task = asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            if task.exception() is None:
+                close(task.result())
             raise
 
     async def _do_through(self, work: Callable[..., T], *args: Any) -> T:

@@ -18,6 +18,7 @@ _HIGH_FD: Final = 100
 _OPEN_FILES: Final = 65_536
 """Enough for anyone; children inherit it, and some programs walk through every number up to it."""
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -46,7 +47,10 @@ def take_stdio() -> tuple[int, int]:
 
 
 def harden() -> None:
-    """Close /proc to user code, stay alive whatever signals come, adopt orphans, allow many open files."""
+    """Close /proc to user code, stay alive whatever signals come, adopt orphans, allow many open files.
+
+    Elsewhere than in a container: be let go on, should it be stopped, when what started it has ended.
+    """
     os.umask(0o022)
     _prctl(_PR_SET_DUMPABLE, 0)
     adopt_orphans(True)
@@ -55,6 +59,9 @@ def harden() -> None:
     if os.getpid() == 1:
         stay_alive_on(signal.SIGTERM)
         protect_own_limits()
+    else:
+        # Stopped by whoever started it, it would never see that its standard input has ended with them.
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)

@@ -112,11 +112,12 @@ class KernelKeeper:
         while (kernel := self.usable) is None:
             if not self._failed:
                 self._renew()
-            done, _ = await asyncio.wait({self._ready}, timeout=READY_TIMEOUT_S)
-            if not done:
+            ready = self._ready  # there may be another one when this task goes on
+            await asyncio.wait({ready}, timeout=READY_TIMEOUT_S)
+            if not ready.done():
                 self.kill()
                 raise CallFault(START_FAILED, self._explain(f"the kernel was not ready after {READY_TIMEOUT_S:.0f} s"))
-            if (failure := self._ready.result()) is not None:
+            if (failure := ready.result()) is not None:
                 raise CallFault(START_FAILED, failure)
         return kernel
 

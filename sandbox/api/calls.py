@@ -14,6 +14,9 @@ from sandbox.errors import NotFound
 from sandbox.sessions.call_record import CallRecord
 from sandbox.sessions.ids import is_helper_call_id
 
+Word = Annotated[str | None, Query(max_length=100, pattern="^[A-Za-z0-9_]*$")]
+"""Of the letters that ids and slugs have: not every text is one for a database."""
+
 
 class CallItem(msgspec.Struct, frozen=True, kw_only=True):
     """One helper call. `helper`: what was called; `target`: a tool, a toolkit with method, host and path, a model.
@@ -57,8 +60,8 @@ async def listing(
     *,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(max_length=100)] = None,
-    execution_id: Annotated[str | None, Query(max_length=100)] = None,
-    status: Annotated[str | None, Query(max_length=100)] = None,
+    execution_id: Word = None,
+    status: Word = None,
 ) -> Response:
     """List a session's helper calls, newest first, a page at a time; those of one execution or status if named."""
     session = await services.manager.get(owner, ref)

@@ -1,9 +1,10 @@
 """Executions of the /v1 face: start one without waiting, ask how it is, follow it live."""
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -19,6 +20,8 @@ from sandbox.metrics import Metrics
 from sandbox.sessions.execution import Execution, Kind
 from sandbox.tools.arguments import invalid, read_arguments
 from sandbox.tools.base import Asked, Caller
+
+_EVENT_ID: Final = re.compile(r"[0-9]{1,18}")
 
 
 class StartRequest(msgspec.Struct, frozen=True):
@@ -117,7 +120,7 @@ async def events(
     Resumes after the event that `Last-Event-ID` or `after` names, and closes after `ended`.
     """
     execution = await services.manager.execution(owner, execution_id)
-    seen = int(last_event_id) if last_event_id and last_event_id.isdigit() else after
+    seen = int(last_event_id) if last_event_id and _EVENT_ID.fullmatch(last_event_id) else after
 
     def ended() -> ExecutionItem:
         return execution_item(execution, services, request)

@@ -26,6 +26,7 @@ from sandbox.api.mcp_server import McpHandlers
 from sandbox.api.services import Owner, Services
 from sandbox.errors import InvalidRequest, NotFound
 from sandbox.limits import MIB
+from sandbox.upstreams.json_values import VALUES_MAX, has_too_many
 
 EVENTS_BYTES: Final = 64 * MIB
 """Of all connections together, kept for streams that are resumed."""
@@ -70,10 +71,12 @@ class McpEndpoint:
 
         Raises:
             NotFound: the address names the id of a session that this key has not, or the connection is unknown.
-            InvalidRequest: it is of a kind that needs a connection, and names none.
+            InvalidRequest: it is of a kind that needs a connection, and names none; or its body has too many values.
         """
         session = await self._manager.resolve(owner, path, None) if path is not None else None
         body = await request.body() if request.method == "POST" else b""
+        if has_too_many(body):  # the SDK makes objects of all of them, and nothing else runs meanwhile
+            raise InvalidRequest(f"The body has more than {VALUES_MAX:,} values", suggested_fix="Send it as a file.")
         receive = _again(body, request.receive)
         road = Road(owner, session, path)
         put_road(request.scope, road)

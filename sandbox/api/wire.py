@@ -7,6 +7,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from sandbox.errors import FieldError, InvalidArguments, InvalidRequest
+from sandbox.upstreams.json_values import VALUES_MAX, has_too_many
 
 JSON: Final = "application/json"
 
@@ -27,10 +28,12 @@ async def read_object(request: Request) -> dict[str, Any]:
     """Read the body, which has to be one JSON object.
 
     Raises:
-        InvalidRequest: it is not JSON, or not an object.
+        InvalidRequest: it is not JSON, or not an object, or has too many values.
         PayloadTooLarge: it is over the configured size.
     """
     raw = await request.body()
+    if has_too_many(raw):
+        raise InvalidRequest(f"The body has more than {VALUES_MAX:,} values", suggested_fix="Send less at once.")
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

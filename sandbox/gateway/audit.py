@@ -109,6 +109,8 @@ class Audit:
             else:
                 await self._pause(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_MAX_S)
+        # Not only when this task is known to be done: what is noted until then would wait for the next row.
+        self._writing = None
 
     async def _write_some(self) -> bool:
         """Store the oldest rows; whether that worked. They stay here until it did."""
@@ -143,5 +145,6 @@ class Audit:
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
 
-    def _written(self, _task: asyncio.Task[None]) -> None:
-        self._writing = None
+    def _written(self, task: asyncio.Task[None]) -> None:
+        if self._writing is task:
+            self._writing = None

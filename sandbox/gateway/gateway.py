@@ -32,6 +32,7 @@ from sandbox.gateway.policy import Policies
 from sandbox.gateway.redaction import Redactor
 from sandbox.gateway.retry import Retries
 from sandbox.gateway.turns import Turns
+from sandbox.gateway.unsent import UnsentRows
 from sandbox.sessions.helper_port import HelperAnswer, SessionCall
 from sandbox.sessions.session import Session, storable
 from sandbox.upstreams.base import ProxyAnswer, ToolAnswer
@@ -69,6 +70,7 @@ class Gateway:
         self._model = next(method for method in methods.values() if isinstance(method, InvokeModel))
         self._forward = ForwardMeta(self._tool.tools, self._tool.redact)
         self._proxy = next(method for method in methods.values() if isinstance(method, ProxyExecute))
+        self._unsent = UnsentRows()
         self._running: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -269,7 +271,8 @@ class Gateway:
     def _tell(self, origin: Origin, course: Course) -> None:
         seconds = course.seconds
         self._observer.helper_called(origin.helper, course.status, seconds)
-        self._parts.audit.note(course.record(origin, seconds, with_arguments=self._parts.audit_arguments))
+        if course.attempts or self._unsent.is_kept(origin.session.id, course.began_at):
+            self._parts.audit.note(course.record(origin, seconds, with_arguments=self._parts.audit_arguments))
         if origin.on_called is not None:
             origin.on_called(course.news(origin.helper, seconds))
 

@@ -11,13 +11,3 @@ class GatewayObserver(Protocol):
 
     def helper_retried(self) -> None:
         """A call is sent to its upstream again."""
-
-
-class NoGatewayObserver:
-    """An observer that counts nothing."""
-
-    def helper_called(self, helper: str, outcome: str, seconds: float) -> None:
-        """Do nothing."""
-
-    def helper_retried(self) -> None:
-        """Do nothing."""

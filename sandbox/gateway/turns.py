@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sandbox.errors import Overloaded
@@ -33,21 +31,12 @@ class Turns:
         """How many calls wait."""
         return len(self._waiting)
 
-    @asynccontextmanager
-    async def turn(self, session_id: str) -> AsyncIterator[None]:
-        """Wait for a turn and hold it. Bounded by the caller's deadline.
+    async def take(self, session_id: str) -> None:
+        """Wait for a turn; `give_back` has to follow. Bounded by the caller's deadline.
 
         Raises:
             Overloaded: too many wait already.
         """
-        await self.take(session_id)
-        try:
-            yield
-        finally:
-            self.give_back(session_id)
-
-    async def take(self, session_id: str) -> None:
-        """Wait for a turn; `give_back` has to follow. Raises as `turn`."""
         if not self._waiting and self._may_run(session_id):
             self._begin(session_id)
             return

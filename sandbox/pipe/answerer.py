@@ -76,12 +76,13 @@ class _Answer:
         self.timeout_s = call.timeout_s
         self.live = call.live
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        self.cancelled = False
         self.streams = False
         self._write = write
         self._drain = drain
         self._replay = replay
         self._events = 0
-        self._cancelled = False
         self._on_cancel: Callable[[], None] | None = None
         self._out = SendWindow()
         self._in = ReceiveWindow()
@@ -96,7 +97,7 @@ class _Answer:
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         self._on_cancel = callback
-        if self._cancelled:
+        if self.cancelled:
             callback()
 
     async def send(self, data: bytes, *, last: bool = False) -> None:
@@ -118,10 +119,11 @@ class _Answer:
                 return
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self.cancelled = True
         if self._on_cancel is not None:
             self._on_cancel()
-        elif self.task is not None:
+        elif self.begun and self.task is not None:
+            # Not before its first step: a task that is cancelled then does nothing at all, and the call never ended.
             self.task.cancel()
 
     def abandon(self) -> None:
@@ -251,8 +253,12 @@ class Answerer:
         self._write(line)
 
     async def _ending(self, answer: _Answer) -> End:
+        answer.begun = True
+        executes = isinstance(answer.body, RunCode | RunBash)
+        if answer.cancelled and not executes:
+            return _cancelled(answer.id)
         # Executions keep their own deadline: they interrupt, wait a grace and kill before they answer.
-        timeout_s = None if isinstance(answer.body, RunCode | RunBash) else answer.timeout_s
+        timeout_s = None if executes else answer.timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 result = await self._handler(answer)
@@ -262,7 +268,11 @@ class Answerer:
         except TimeoutError:
             return End(answer.id, fault=Fault("timed_out", f"not done within {answer.timeout_s:g} s"))
         except asyncio.CancelledError:
-            return End(answer.id, fault=Fault("cancelled", "the call was cancelled"))
+            return _cancelled(answer.id)
         except Exception as error:  # the agent's border: a defect must end the call, not the agent
             log.exception("a call of %s failed", type(answer.body).__name__)
             return End(answer.id, fault=Fault("internal", f"{type(error).__name__}: {error}"[:2000]))
+
+
+def _cancelled(call_id: str) -> End:
+    return End(call_id, fault=Fault("cancelled", "the call was cancelled"))

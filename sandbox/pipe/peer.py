@@ -175,19 +175,22 @@ class Peer:
         """
         call_id = new_call_id()
         pending = self._begin(Call(call_id, body, timeout_s))
-        ended = False
+        deadline = self._loop.time() + timeout_s + CALL_SLACK_S
         try:
-            async with asyncio.timeout(timeout_s + CALL_SLACK_S):
-                while (chunk := await pending.chunks.get()) is not None:
-                    yield chunk.data
-                    self._write(framing.encode(Credit(call_id, pending.incoming.consume())))
+            while True:
+                # Around each wait, not around all: whoever reads may ask for each piece from another task.
+                async with asyncio.timeout_at(deadline):
+                    chunk = await pending.chunks.get()
+                if chunk is None:
+                    break
+                yield chunk.data
+                self._write(framing.encode(Credit(call_id, pending.incoming.consume())))
             await self._ending(call_id, pending, CALL_SLACK_S)
-            ended = True
         except TimeoutError:
             raise PipeTimeout(f"{body.path} was not read within {timeout_s:g} s") from None
         finally:
             self._leave(call_id)
-            if not ended and not pending.ending.done():
+            if not pending.ending.done():
                 self.cancel(call_id)
 
     async def write_file(self, body: WriteFile, data: AsyncIterable[bytes], *, timeout_s: float) -> FileInfo:

@@ -1,6 +1,6 @@
 """The contract of a runtime: create, open the stream, rest and wake, remove, list. Nothing else differs by driver."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -61,7 +61,6 @@ class SandboxInfo:
     version: str
     condition: Condition
     detail: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Runtime(Protocol):

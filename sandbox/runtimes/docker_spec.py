@@ -264,7 +264,6 @@ def _info(found: Mapping[str, str], status: str, detail: str) -> SandboxInfo:
         version=found.get(LABEL_VERSION, ""),
         condition=_CONDITIONS.get(status, Condition.EXITED),
         detail=detail,
-        labels=dict(found),
     )
 
 

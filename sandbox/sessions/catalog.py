@@ -56,8 +56,7 @@ class Catalog:
         name = name_of(ref, user_id)
         known = self._by_id.get(self._by_name.get((owner, name), ""))
         if known is not None:
-            self._by_id.move_to_end(known.id)
-            return known
+            return self._used(known)
         while True:
             session = await self._look(
                 (owner, name), lambda: self._store.get_or_create(self._new(owner, name, user_id))
@@ -74,7 +73,7 @@ class Catalog:
             known = await self._look((owner, session_id), lambda: self._store.get(owner, session_id))
         if known is None or known.owner != owner or session_id in self._deleted:
             raise not_found(session_id)
-        return known
+        return self._used(known)
 
     async def linked(self, session_id: str) -> Session:
         """Give a session by its id alone, for those who came by a link signed for it. Raises as `resolve`."""
@@ -83,7 +82,7 @@ class Catalog:
             known = await self._look(("", session_id), lambda: self._store.linked(session_id))
         if known is None or session_id in self._deleted:
             raise not_found(session_id)
-        return known
+        return self._used(known)
 
     async def _get_by_name(self, owner: str, label: str) -> Session:
         name = name_of(label, None)
@@ -92,7 +91,7 @@ class Catalog:
             known = await self._look((owner, name), lambda: self._store.find(owner, name))
         if known is None or known.id in self._deleted:
             raise not_found(label)
-        return known
+        return self._used(known)
 
     async def create(
         self, owner: str, label: str | None, user_id: str | None, config: dict[str, Any], sandbox_size: str
@@ -135,6 +134,12 @@ class Catalog:
             new = change(old)
             if await self._store.replace_config(old, new):
                 return self._renew(new)
+
+    def _used(self, session: Session) -> Session:
+        """Note that a session is in use, so that others are forgotten before it."""
+        if session.id in self._by_id:
+            self._by_id.move_to_end(session.id)
+        return session
 
     def _renew(self, new: Session) -> Session:
         """Hold a session's new configuration in memory, unless a newer one is there by now."""

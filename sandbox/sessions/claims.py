@@ -48,11 +48,6 @@ class Claims:
         stored = await self._store.claims(self._installation)
         return {claim.sandbox_id: (claim, _used(session, claim)) for claim, session in stored}
 
-    async def written(self) -> None:
-        """Wait until all is stored."""
-        while self._writing is not None:
-            await asyncio.wait({self._writing})
-
     def _change(self, sandbox_id: str, claim: Claim | None) -> None:
         self._waiting.pop(sandbox_id, None)
         self._waiting[sandbox_id] = claim
@@ -73,9 +68,12 @@ class Claims:
                 self._waiting = {**batch, **self._waiting}
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_MAX_S)
-
-    def _written(self, _task: asyncio.Task[None]) -> None:
+        # Not only when this task is known to be done: what is noted until then would wait for the next one.
         self._writing = None
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        if self._writing is task:
+            self._writing = None
 
 
 def _used(session: Session | None, claim: Claim) -> Session | None:

@@ -52,13 +52,15 @@ class Debts:
             self._paying = False
 
     async def _pay(self) -> bool:
-        """Remove what is owed and there. Whether the engine could be asked."""
+        """Remove what is owed and there. Whether the engine could be asked, and could do it."""
         owed = list(self._owed)
         try:
             async with asyncio.timeout(self._deadline_s):
                 there = {info.sandbox_id for info in await self._runtime.list(self._installation)}
             for sandbox_id in owed:
                 if sandbox_id in there:
+                    # To the end: should the engine never be able to remove this one, the next round begins with others.
+                    self._owed[sandbox_id] = self._owed.pop(sandbox_id)
                     await remove_from(self._runtime, sandbox_id, self._deadline_s)
                     log.info("a sandbox was removed at last", sandbox=sandbox_id)
                 self._owed[sandbox_id] -= 1

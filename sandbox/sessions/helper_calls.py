@@ -1,8 +1,8 @@
 """The helper calls that come out of one sandbox: each is answered by the gateway once, whatever becomes of the pipe."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -15,12 +15,14 @@ from sandbox.limits import (
     CALL_SLACK_S,
     HELPER_ACK_EVERY,
     HELPER_ANSWER_INLINE_BYTES,
+    HELPER_ARGUMENTS_HELD_BYTES,
     HELPER_ARGUMENTS_MAX_BYTES,
     HELPER_CALLS_MAX,
 )
 from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.sessions import helper_frames as frames
+from sandbox.sessions.byte_room import ByteRoom
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.helper_endings import HelperEndings
 from sandbox.sessions.helper_files import LineFiles
@@ -77,6 +79,7 @@ class HelperCalls:
     def __init__(self, line: Line, *, call_deadline_s: float) -> None:
         self._line = line
         self._files = LineFiles(line, call_deadline_s=call_deadline_s)
+        self._room = ByteRoom(HELPER_ARGUMENTS_HELD_BYTES)
         self._bound: Bound | None = None
         self._inherited = False
         self._early: list[HelperAsk] = []
@@ -230,32 +233,43 @@ class HelperCalls:
         execution = bound.running(call.execution) if call.execution is not None else None
         timeout_s = frames.timeout_s(call, execution)
         async with asyncio.timeout(timeout_s + CALL_SLACK_S):
-            arguments = call.arguments
-            if call.arguments_path is not None:
-                arguments = await self._read_arguments(call.arguments_path, timeout_s)
-            answer = await answers.answer(
-                SessionCall(
-                    call.id,
-                    bound.session(),
-                    call.helper,
-                    arguments,
-                    execution.id if execution is not None else None,
-                    timeout_s,
-                    self._files,
-                    lambda done, total: self._progress(running, done, total),
-                    *(() if execution is None else (execution.helper_called,)),
+            async with self._arguments(call, timeout_s) as arguments:
+                answer = await answers.answer(
+                    SessionCall(
+                        call.id,
+                        bound.session(),
+                        call.helper,
+                        arguments,
+                        execution.id if execution is not None else None,
+                        timeout_s,
+                        self._files,
+                        lambda done, total: self._progress(running, done, total),
+                        *(() if execution is None else (execution.helper_called,)),
+                    )
                 )
-            )
-            return await self._told(call, answer, timeout_s)
+                return await self._told(call, answer, timeout_s)
 
-    async def _read_arguments(self, path: str, timeout_s: float) -> msgspec.Raw:
+    @asynccontextmanager
+    async def _arguments(self, call: HelperCall, timeout_s: float) -> AsyncIterator[msgspec.Raw]:
+        """Give the arguments of a call. Those in a file are read when there is room for them, and held meanwhile."""
+        path = call.arguments_path
+        if path is None:
+            yield call.arguments
+            return
+        size = max(0, (await self._files.stat(path)).size)
+        if size > HELPER_ARGUMENTS_MAX_BYTES:
+            raise CallFault("invalid", f"the arguments have over {HELPER_ARGUMENTS_MAX_BYTES} bytes")
+        async with self._room.taken(size):
+            yield await self._read_arguments(path, size, timeout_s)
+
+    async def _read_arguments(self, path: str, size: int, timeout_s: float) -> msgspec.Raw:
         pieces: list[bytes] = []
-        size = 0
-        async for piece in self._files.read(path, timeout_s=timeout_s, most=HELPER_ARGUMENTS_MAX_BYTES + 1):
+        left = size
+        async for piece in self._files.read(path, timeout_s=timeout_s, most=size + 1):
             pieces.append(piece)
-            size += len(piece)
-            if size > HELPER_ARGUMENTS_MAX_BYTES:
-                raise CallFault("invalid", f"the arguments have over {HELPER_ARGUMENTS_MAX_BYTES} bytes")
+            left -= len(piece)
+            if left < 0:
+                raise CallFault("invalid", "the file of the arguments has grown while it was read")
         return msgspec.Raw(b"".join(pieces))
 
     async def _told(self, call: HelperCall, answer: HelperAnswer, timeout_s: float) -> HelperEnd:

@@ -15,7 +15,7 @@ from sandbox.pipe.messages import GetStatus
 from sandbox.pipe.peer import Peer
 from sandbox.runtimes.base import Condition, Runtime
 from sandbox.sessions.options import SessionLimits
-from sandbox.sessions.reopen import Lost, Reopened, look, reopen
+from sandbox.sessions.reopen import Lost, look, reopen
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +45,6 @@ class Line:
         on_helper: Callable[[HelperAsk], None],
     ) -> None:
         self.peer = Peer(link)
-        self.survivors: frozenset[str] = frozenset()
-        """Executions that the agent had before its newest pipe: they are joined, not asked for again."""
         self._runtime = runtime
         self._sandbox_id = sandbox_id
         self._limits = limits
@@ -150,7 +148,7 @@ class Line:
 
     async def _reopen(self, boot: str, reason: str) -> None:
         log.warning("the pipe to a sandbox was cut", sandbox=self._sandbox_id, reason=reason)
-        again: Reopened | Lost = Lost("its pipe was cut, and to open it again broke off")
+        again: Peer | Lost = Lost("its pipe was cut, and to open it again broke off")
         try:
             again = await reopen(self._runtime, self._sandbox_id, boot, window_s=self._limits.call_deadline_s)
         finally:
@@ -158,7 +156,7 @@ class Line:
                 self._on_lost(again)  # those who wait for the pipe never wait for nothing
         if isinstance(again, Lost):
             return
-        self.peer, self.survivors = again.peer, again.survivors
+        self.peer = again
         log.info("the pipe to a sandbox was opened again", sandbox=self._sandbox_id)
         self._on_reopened()
         owed, self._owed = self._owed, []

@@ -24,18 +24,11 @@ class Lost:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
-    """The new pipe, and the executions that the agent has had before it: they are to be joined, not asked for."""
-
-    peer: Peer
-    survivors: frozenset[str]
-
-
-async def reopen(runtime: Runtime, sandbox_id: str, boot: str, *, window_s: float) -> Reopened | Lost:
+async def reopen(runtime: Runtime, sandbox_id: str, boot: str, *, window_s: float) -> Peer | Lost:
     """Open the pipe to the agent `boot` again, trying for `window_s`: an engine that restarts is away for a while.
 
-    A sandbox that was paused from outside is resumed: nothing of it is lost by that.
+    What the agent has had before is joined over the new pipe, not asked for again: see `Peer.call`. A sandbox that was
+    paused from outside is resumed: nothing of it is lost by that.
     """
     trouble = "no answer"
     pause_s = _PAUSE_S
@@ -75,7 +68,7 @@ def why_not_running(info: SandboxInfo) -> str | None:
             return None
 
 
-async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Reopened | Lost:
+async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Peer | Lost:
     info = await look(runtime, sandbox_id)
     if info.condition in (Condition.EXITED, Condition.GONE):
         return Lost(why_not_running(info) or "", ended=info.condition is Condition.EXITED)
@@ -88,4 +81,4 @@ async def _attempt(runtime: Runtime, sandbox_id: str, boot: str) -> Reopened | L
     if hello.boot != boot:
         peer.close()
         return Lost("it was restarted from outside: its agent is a new one", ended=True)
-    return Reopened(peer, frozenset(survivor.id for survivor in hello.survivors))
+    return peer

@@ -93,10 +93,11 @@ class Rests:
     async def _start_again(self, stopped: LiveSandbox, owner: str) -> LiveSandbox:
         sandbox_id = stopped.sandbox_id
         # One whose stop failed, or that was ended from outside, has kept its room.
-        if not self._admission.holds(sandbox_id):
+        had_room = self._admission.holds(sandbox_id)
+        if not had_room:
             await self._admission.enter(sandbox_id, stopped.spec.size.memory_bytes, owner)
         try:
-            return await self._start(stopped)
+            return await self._start(stopped, had_room=had_room)
         except TimeoutError:
             why = f"it was not ready within {self._limits.boot_deadline_s:g} s"
             raise await start_failed(self._runtime, sandbox_id, why) from None
@@ -105,13 +106,15 @@ class Rests:
         finally:
             self._admission.started(sandbox_id)
 
-    async def _start(self, stopped: LiveSandbox) -> LiveSandbox:
+    async def _start(self, stopped: LiveSandbox, *, had_room: bool) -> LiveSandbox:
         sandbox_id = stopped.sandbox_id
         fresh: LiveSandbox | None = None
+        may_run = had_room
         try:
             async with asyncio.timeout(self._limits.boot_deadline_s):
                 # A stop that failed may have left it running.
                 await self._runtime.stop(sandbox_id)
+                may_run = True
                 await self._runtime.start(sandbox_id)
                 link = await self._runtime.open(sandbox_id)
                 fresh = LiveSandbox(self._runtime, stopped.spec, link, self._limits)
@@ -119,6 +122,8 @@ class Rests:
         except BaseException:
             if fresh is not None:
                 fresh.retire("its start failed")
+            if not may_run:
+                self._admission.leave(sandbox_id)
             raise
         return fresh
 

@@ -142,6 +142,8 @@ class Results:
                 retry_s = _RETRY_S
                 self._stored(execution for execution, _ in batch)
                 await self._pause(GATHER_S)
+        # Not only when this task is known to be done: what is kept until then would wait for the next one.
+        self._writing = None
 
     def _batch(self) -> Iterator[tuple[Execution, ExecutionRecord]]:
         chars = 0
@@ -175,5 +177,6 @@ class Results:
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
 
-    def _written(self, _task: asyncio.Task[None]) -> None:
-        self._writing = None
+    def _written(self, task: asyncio.Task[None]) -> None:
+        if self._writing is task:
+            self._writing = None

@@ -12,6 +12,7 @@ from time import monotonic
 from sandbox.errors import (
     CallFault,
     ExecutionGoesOn,
+    KernelStartFailed,
     Overloaded,
     PipeClosed,
     PipeError,
@@ -191,8 +192,15 @@ class LiveSandbox:
 
         Raises:
             SandboxGone: it does not answer any more.
+            KernelStartFailed: there is none now; files and bash are there to mend it.
         """
-        return await self._answered(RestartKernel())
+        try:
+            return await self._answered(RestartKernel(), timeout_s=self._limits.boot_deadline_s)
+        except CallFault as fault:
+            raise KernelStartFailed(
+                f"No Python kernel could be started: {fault.message}",
+                suggested_fix="Mend it with the bash tool, or delete the session for a fresh sandbox.",
+            ) from fault
 
     async def ready(self) -> None:
         """Greet the agent and wait for its kernel. Raises `PipeError` or `CallFault`."""
@@ -254,7 +262,7 @@ class LiveSandbox:
             if execution.interrupted:
                 # An interrupt may have been lost with the pipe; said again right behind the call.
                 asyncio.get_running_loop().call_soon(peer.cancel, execution.id)
-            if isinstance(body, Survivor) or execution.id in self._line.survivors:
+            if isinstance(body, Survivor):
                 result = await peer.join(execution.id, deadline_s=left_s, on_event=on_event, held=True)
             else:
                 result = await peer.call(
@@ -271,7 +279,7 @@ class LiveSandbox:
         return await self._line.ask(ask, _seconds_left(execution, body) + self._limits.silence_s)
 
     async def _write_source(self, body: source.Run) -> source.Run:
-        status = await self._short_call(GetStatus())
+        status = await self._short_call(GetStatus(), self._limits.call_deadline_s)
         path = source.new_path(status.home)
 
         async def ask(peer: Peer, _left_s: float) -> object:
@@ -280,16 +288,15 @@ class LiveSandbox:
         await self._line.ask(ask, self._limits.call_deadline_s)
         return source.by_path(body, path)
 
-    async def _answered(self, body: Method) -> Status:
+    async def _answered(self, body: Method, timeout_s: float | None = None) -> Status:
         try:
-            return await self._short_call(body)
+            return await self._short_call(body, timeout_s or self._limits.call_deadline_s)
         except PipeError as error:
             self._lose(error.message)
             raise SandboxGone(f"the sandbox is gone: {await self.cause()}") from error
 
-    async def _short_call(self, body: Method) -> Status:
+    async def _short_call(self, body: Method, timeout_s: float) -> Status:
         call_id = new_call_id()
-        timeout_s = self._limits.call_deadline_s
 
         async def ask(peer: Peer, left_s: float) -> Status:
             return expect(await peer.call(body, timeout_s=timeout_s, deadline_s=left_s, call_id=call_id), Status)

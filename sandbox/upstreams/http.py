@@ -192,12 +192,28 @@ class HttpUpstream:
         return UpstreamUnavailable(f"{self._what} could not be reached: {why}", retry=retry)
 
 
-def _answer(response: ClientResponse, body: bytearray) -> HttpAnswer:
+def headers_of(response: ClientResponse) -> dict[str, str]:
+    """Give the headers of an answer as `HttpAnswer` has them."""
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
-        name = name.lower()  # noqa: PLW2901 - the same name
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return HttpAnswer(response.status, headers, body)
+        name, text = _text(name).lower(), _text(value)  # noqa: PLW2901 - the same name
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _answer(response: ClientResponse, body: bytearray) -> HttpAnswer:
+    return HttpAnswer(response.status, headers_of(response), body)
+
+
+def _text(said: str) -> str:
+    """Give a header as text: what is not UTF-8, and halves of surrogate pairs here, is Latin-1, as HTTP has it."""
+    if said.isascii():
+        return said
+    raw = said.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 async def _read_words(response: ClientResponse) -> bytearray:

@@ -5,6 +5,7 @@ task and use the link alone.
 """
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,6 +36,10 @@ AGAIN_LAST_S: Final = 60.0
 RECONNECT_WAIT_S: Final = 30.0
 """Seconds for which a call waits for a connection that is being opened."""
 
+RENEW_EVERY_S: Final = 1.0
+"""Seconds from one look at a server's tools to the next: some say that they have changed whenever they are listed."""
+
+_CREDENTIAL: Final = re.compile(r"key|token|secret|passw|pwd|auth(?!or(?!iz))|credential|cookie|dsn", re.IGNORECASE)
 _US: Final = Implementation(name="workbench", version=__version__)
 _FAILURES: Final = (UpstreamError, MCPError, ValidationError, RuntimeError, OSError, TimeoutError, msgspec.MsgspecError)
 
@@ -61,7 +66,10 @@ class McpConnection:
         self.timeout_s = server.timeout_s
         self._server = server
         self._max_bytes = max_bytes
-        self._scrubber = Scrubber((*server.env.values(), *server.headers.values()))
+        given = {**server.env, **server.headers}
+        self._scrubber = Scrubber(given.values())
+        # Not the others: a time zone or a folder of `env` may well be in what a tool answers.
+        self._credentials = Scrubber(value for name, value in given.items() if _CREDENTIAL.search(name))
         self._live: Live | None = None
         self._known: Listed | None = None
         self._trouble: str | None = None
@@ -112,6 +120,12 @@ class McpConnection:
     def scrub(self, text: str) -> str:
         """Take credentials out of a text."""
         return self._scrubber.text(text)
+
+    def clean(self, result: msgspec.Raw) -> msgspec.Raw:
+        """Take the credentials out of an answer, should it repeat them: what their names say are some."""
+        body = bytearray(result)
+        clean = self._credentials.data(body)
+        return result if clean is body else msgspec.Raw(bytes(clean))
 
     async def aclose(self) -> None:
         """End it, and its child process."""
@@ -197,6 +211,9 @@ class McpConnection:
                     await self._renew(link, session)
             except _FAILURES as error:
                 log.warning("tools of an MCP server are not renewed", server=self.name, why=self._words(error, None))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_EVERY_S):
+                    await link.ended.wait()
 
     def _expect(self) -> asyncio.Future[Live]:
         """Give what the next attempt becomes; a connection that has ended is let go of."""

@@ -18,6 +18,7 @@ from sandbox import __version__
 from sandbox.config_upstreams import McpServer
 from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamUnavailable
 from sandbox.limits import KIB
+from sandbox.upstreams.http import headers_of
 from sandbox.upstreams.http_refusals import Refusals, Scrubber
 from sandbox.upstreams.mcp_events import EventReader, EventTooLarge
 from sandbox.upstreams.mcp_link import (
@@ -39,6 +40,7 @@ _TELL_S: Final = 5.0
 _LISTEN_AGAIN_S: Final = 1.0
 _READ_BYTES: Final = 256 * KIB
 _WORDS_BYTES: Final = 64 * KIB
+_REPLIES_MAX: Final = 64
 _SESSION: Final = "Mcp-Session-Id"
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
@@ -151,7 +153,8 @@ class HttpLink(McpLink):
                     yield said
                 elif said.id is None:
                     self._told(said)
-                else:
+                elif len(self._tasks) < _REPLIES_MAX:
+                    # A server that asks faster than it can be answered gets no answer to what is over this.
                     self._spawn(self._post_only(reply_bytes(said)))
 
     def _decode(self, data: bytes) -> Incoming:
@@ -170,8 +173,7 @@ class HttpLink(McpLink):
             said = decode_incoming(body)
             if response.status == 400 and said.error is not None:
                 return MCPError(code=said.error.code, message=said.error.message, data=said.error.data)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return self._refusals.of(response.status, headers, body, repeatable=False)
+        return self._refusals.of(response.status, headers_of(response), body, repeatable=False)
 
     def _failure(self, error: Exception) -> UpstreamUnavailable:
         words = self._refusals.quote(str(error).encode()) or type(error).__name__

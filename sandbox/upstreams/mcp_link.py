@@ -18,11 +18,19 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 
 from sandbox.errors import UpstreamInvalid, UpstreamUnavailable
+from sandbox.limits import MIB
+from sandbox.upstreams.json_values import has_too_many
 
 OPEN_TIMEOUT_S: Final = 60.0
 """Seconds that a server may take from its start to its list of tools; `npx` and `uvx` download in that time."""
 
 METHOD_NOT_FOUND: Final = -32601
+TOOLS_MAX: Final = 10_000
+"""Tools of one server."""
+
+SDK_BYTES_MAX: Final = 32 * MIB
+SDK_VALUES_MAX: Final = 1_000_000
+"""What an answer to the SDK may have: the list of tools is the largest, and comes in pages."""
 
 
 class RpcFault(msgspec.Struct, frozen=True):
@@ -132,12 +140,22 @@ class McpLink(ABC):
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """Send a request of the SDK. Raises as `exchange`."""
+        """Send a request of the SDK. Raises as `exchange`; `UpstreamInvalid`: the answer is too much for it.
+
+        The SDK makes objects of all of it, and nothing else runs meanwhile.
+        """
         self._stamped(opts)
         async with asyncio.timeout((opts or {}).get("timeout")):
             result = await self.exchange(method, params)
+        if len(result) > SDK_BYTES_MAX or has_too_many(bytes(result), SDK_VALUES_MAX):
+            raise UpstreamInvalid(f"{self.what} answered {method} with more than is looked at: {len(result)} bytes")
         found = msgspec.json.decode(result)
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        tools = found.get("tools")
+        if isinstance(tools, list) and len(tools) > TOOLS_MAX:
+            raise UpstreamInvalid(f"{self.what} lists {len(tools)} tools, and {TOOLS_MAX} is the most")
+        return found
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification of the SDK."""

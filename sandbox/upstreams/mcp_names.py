@@ -21,12 +21,12 @@ def unique_slugs(names: Iterable[str]) -> dict[str, str]:
     slugs: dict[str, str] = {}
     taken = {slug_of(name) for name in names}
     free = set(taken)
+    numbers: dict[str, int] = {}
     for name in sorted(set(names)):
         slug = plain = slug_of(name)
-        number = 2
         while slug not in free:
+            numbers[plain] = number = numbers.get(plain, 1) + 1
             slug = f"{plain}_{number}"
-            number += 1
             free |= {slug} - taken
         free.discard(slug)
         taken.add(slug)

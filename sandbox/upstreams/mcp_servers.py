@@ -66,7 +66,7 @@ class McpTools:
         except MCPError as error:
             words = connection.scrub(error.message)[:_WORDS_CHARS]
             raise UpstreamRefused(f"{connection.what} refused {call.slug}: {words}") from None
-        return to_answer(result, connection.what)
+        return to_answer(connection.clean(result), connection.what)
 
     async def find(self, slugs: Sequence[str]) -> list[ToolInfo]:
         """Describe those that are there."""

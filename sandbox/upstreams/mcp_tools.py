@@ -11,10 +11,10 @@ from mcp_types import PaginatedRequestParams, Tool, ToolAnnotations
 
 from sandbox.errors import UpstreamInvalid
 from sandbox.upstreams.base import ToolInfo
+from sandbox.upstreams.mcp_link import TOOLS_MAX
 from sandbox.upstreams.mcp_names import unique_slugs
 from sandbox.upstreams.mcp_schema import ArgumentCheck
 
-TOOLS_MAX: Final = 10_000
 PAGES_MAX: Final = 1_000
 _DESCRIPTION_CHARS: Final = 20_000
 
@@ -48,11 +48,15 @@ async def list_tools(session: ClientSession, toolkit: str, prefix: str) -> Liste
         page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor) if cursor else None)
         tools.update((tool.name, tool) for tool in page.tools)
         cursor, before = page.next_cursor, cursor
+        if len(tools) > TOOLS_MAX:
+            break
         if not cursor:
             return _by_slug(tools, toolkit, prefix)
-        if cursor == before or len(tools) > TOOLS_MAX:
+        if cursor == before:
             break
-    raise UpstreamInvalid(f"MCP server {toolkit!r} lists tools without end; {len(tools)} were read")
+    raise UpstreamInvalid(
+        f"MCP server {toolkit!r} lists tools without end; {len(tools)} were read, and {TOOLS_MAX} is the most"
+    )
 
 
 def near(slug: str, slugs: list[str]) -> str:

@@ -80,6 +80,7 @@ class LocalObjects:
         self._clock = clock
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="objects")
         self._used: int | None = None
+        self._drafts: dict[Path, int] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -98,19 +99,14 @@ class LocalObjects:
         """Store an object. See `Objects.put`."""
         path = self._path(key)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        used = await self._thread(self._measure)
         size = 0
+        self._drafts[draft] = 0
         try:
             file = await self._thread(_create, draft)
             try:
                 async for piece in data:
                     size += len(piece)
-                    if used + size > self._max_bytes:
-                        raise UpstreamRefused(
-                            f"the object store is full: {used} bytes used, this object over {size}, "
-                            f"limit {self._max_bytes}",
-                            suggested_fix="Raise object_store_max_bytes, or wait until older files are removed.",
-                        )
+                    await self._take_room(draft, size)
                     await self._thread(file.write, piece)
                     if on_progress is not None:
                         on_progress(size, None)
@@ -118,9 +114,12 @@ class LocalObjects:
                 await asyncio.shield(self._thread(file.close))
             await self._thread(_finish, draft, path, _Note(content_type, size))
         except BaseException:
-            self._threads.submit(draft.unlink, missing_ok=True)
+            self._drafts[draft] = 0  # it counts no more, and is no object while it is there
+            removing = self._threads.submit(draft.unlink, missing_ok=True)
+            removing.add_done_callback(lambda _: self._drafts.pop(draft))
             raise
         self._used = None
+        del self._drafts[draft]
         return self._stored(key, _Note(content_type, size))
 
     async def link(self, key: str) -> StoredObject:
@@ -185,11 +184,25 @@ class LocalObjects:
         except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
             raise NotFound("no such object, or it was removed because of its age") from None
 
+    async def _take_room(self, draft: Path, size: int) -> None:
+        """Count what has come of an object. Raises `UpstreamRefused`: with all others and all stored it is too much."""
+        self._drafts[draft] = 0
+        used = self._used if self._used is not None else await self._thread(self._measure)
+        used += sum(list(self._drafts.values()))
+        if used + size > self._max_bytes:
+            raise UpstreamRefused(
+                f"the object store is full: {used} bytes used, this object over {size}, limit {self._max_bytes}",
+                suggested_fix="Raise object_store_max_bytes, or wait until older files are removed.",
+            )
+        self._drafts[draft] = size
+
     def _measure(self) -> int:
-        if self._used is None:
+        used = self._used
+        if used is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._used = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        return self._used
+            found = (path for path in self._folder.rglob("*") if path not in self._drafts)
+            self._used = used = sum(_size(path) for path in found)
+        return used
 
     async def _sweep_often(self) -> None:
         while True:
@@ -226,6 +239,14 @@ def _beside(path: Path) -> Path:
 def _create(path: Path) -> BinaryIO:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path.open("xb")
+
+
+def _size(path: Path) -> int:
+    """Give the bytes of a file; of a folder, and of what is gone meanwhile, none."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _open(path: Path) -> BinaryIO:

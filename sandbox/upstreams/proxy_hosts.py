@@ -6,9 +6,10 @@ redirect to another host is given back as it came.
 """
 
 import asyncio
+import codecs
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
@@ -32,6 +33,10 @@ _BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _JSON_TYPE: Final = re.compile(r"application/(json|[^;\s]+\+json)|text/json", re.IGNORECASE)
 _TEXT_TYPE: Final = re.compile(r"text/|application/([^;\s]*\+)?(xml|javascript|x-www-form-urlencoded|yaml|x-ndjson)|$")
 _CHARSET: Final = re.compile(r'charset="?([A-Za-z0-9._-]{1,40})', re.IGNORECASE)
+
+_UTF8: Final = "utf-8"
+_NO_CHARSETS: Final = frozenset({"punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape"})
+"""Codecs of other things than texts; the first one takes hours for a few megabytes."""
 
 _REFUSED: Final = frozenset({"authorization", "proxy-authorization", "host", "cookie"})
 """What says who asks, and where: the configuration's to say."""
@@ -74,7 +79,7 @@ class HostProxy:
             raise NotFound(f"Toolkit {call.toolkit!r} is not in the setting proxy_hosts")
         answer = await _follow(host, _request(host.settings, call, self._max_bytes))
         headers = {name: host.http.scrub(value) for name, value in answer.headers.items() if name not in _NOT_SHOWN}
-        return ProxyAnswer(answer.status, _data(answer), headers)
+        return ProxyAnswer(answer.status, _data(answer, host.http.scrub), headers)
 
     async def check(self) -> str:
         """Ask every host for the headers of its base URL, all at once."""
@@ -173,7 +178,7 @@ def _redirected(host: ProxyHost, request: HttpRequest, answer: HttpAnswer) -> Ht
     return replace(request, url=url, method="GET", body=None)
 
 
-def _data(answer: HttpAnswer) -> Json:
+def _data(answer: HttpAnswer, scrub: Callable[[str], str]) -> Json:
     content_type = answer.headers.get("content-type", "")
     if not answer.body:
         return Json(b"null")
@@ -185,11 +190,21 @@ def _data(answer: HttpAnswer) -> Json:
     if _TEXT_TYPE.match(content_type.lower()):
         charset = _CHARSET.search(content_type)
         try:
-            return Json(msgspec.json.encode(answer.body.decode(charset[1] if charset else "utf-8")))
+            return Json(msgspec.json.encode(_decoded(answer.body, charset[1] if charset else _UTF8, scrub)))
         except (UnicodeError, LookupError):
             pass
     coded = {"base64": b64encode(answer.body).decode(), "content_type": content_type, "size": len(answer.body)}
     return Json(msgspec.json.encode(coded))
+
+
+def _decoded(body: bytearray, charset: str, scrub: Callable[[str], str]) -> str:
+    """Give the text of a body. Raises `LookupError` for what is no charset, `UnicodeError` for what is not in it."""
+    name = codecs.lookup(charset).name
+    if name in _NO_CHARSETS:
+        raise LookupError(charset)
+    text = body.decode(name)
+    # In UTF-8 it was looked through already.
+    return text if name == _UTF8 else scrub(text)
 
 
 async def _reach(host: _Host, failures: list[UpstreamError]) -> None:

@@ -4,15 +4,18 @@ import asyncio
 import os
 import resource
 import shutil
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.agent.files import Files
+from sandbox.agent.removing import DEPTH_MAX
 from sandbox.errors import CallFault
 from sandbox.limits import CHUNK_BYTES
 from sandbox.pipe.messages import DeleteFile, FileInfo, FileList, ListFiles, Method, Progress, ReadFile, WriteFile
+from tests.agent.kernels import listed, until
 
 pytestmark = pytest.mark.anyio
 
@@ -134,6 +137,51 @@ async def test_appending_goes_on_at_the_end(files: Files, tmp_path: Path) -> Non
     info = await write(files, tmp_path / "log", b"2", append=True)
     assert info.size == 2
     assert (await read(files, tmp_path / "log"))[1] == b"12"
+
+
+class Slow:
+    """Holds both threads of `files` from the next free moment on, as a slow disk does."""
+
+    def __init__(self, files: Files) -> None:
+        self._threads = files._threads
+        self._held = threading.Semaphore(0)
+        self.over = threading.Event()
+        for _ in range(2):
+            self._threads.submit(self._hold)
+
+    def _hold(self) -> None:
+        self._held.release()
+        self.over.wait()
+
+    async def reached(self) -> None:
+        """Wait until both threads are held, and the next work waits for them."""
+        for _ in range(2):
+            await until(lambda: self._held.acquire(blocking=False))
+        await until(lambda: self._threads._work_queue.qsize() == 1)
+
+
+@pytest.mark.parametrize("act", ["read", "write"])
+async def test_what_is_opened_for_a_call_that_ended_meanwhile_is_closed_and_leaves_nothing(
+    files: Files, tmp_path: Path, act: str
+) -> None:
+    tree(tmp_path, "kept")
+    open_before = listed(Path("/proc/self/fd"))
+    if act == "read":
+        slow = Slow(files)
+        body = ReadFile(str(tmp_path / "kept"))
+        task = asyncio.ensure_future(files.read(body, Reading(body)))
+    else:
+        task = asyncio.ensure_future(write(files, tmp_path / "kept", b"x"))
+        await asyncio.sleep(0)  # its place is looked at, and then there is no thread to begin with
+        slow = Slow(files)
+    await slow.reached()
+    task.cancel()
+    await asyncio.sleep(0)
+    slow.over.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert listed(tmp_path) == ["kept"]
+    assert listed(Path("/proc/self/fd")) == open_before
 
 
 async def test_an_upload_that_is_cancelled_leaves_nothing(files: Files, tmp_path: Path) -> None:
@@ -275,7 +323,7 @@ async def test_files_links_and_folders_are_deleted_and_what_links_point_to_is_no
 
 async def test_folders_that_are_too_deep_are_refused_in_words(files: Files, tmp_path: Path) -> None:
     deep, where = tmp_path / "deep", os.open(tmp_path, os.O_RDONLY)
-    for name in ("deep", *(["d"] * 1_500)):
+    for name in ("deep", *(["d"] * (DEPTH_MAX + 10))):
         os.mkdir(name, dir_fd=where)
         inner = os.open(name, os.O_RDONLY, dir_fd=where)
         os.close(where)

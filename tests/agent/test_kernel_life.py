@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import helpers
+from sandbox.agent.kernel import Kernel
+from sandbox.agent.kernel_keeper import KernelKeeper
 from sandbox.errors import CallFault
 from sandbox.pipe.messages import Action, Ending, KernelState
 from tests.agent.kernels import listed, place
@@ -107,3 +109,26 @@ async def test_closing_ends_a_cell_that_runs() -> None:
         await opened.cells.aclose()
 
         assert (await running).ending is Ending.KERNEL_DIED
+
+
+class Restless(KernelKeeper):
+    """Has its first kernel killed in the moment in which that gets ready."""
+
+    first: Kernel | None = None
+
+    def kernel_ready(self, kernel: Kernel) -> None:
+        super().kernel_ready(kernel)
+        if self.first is None:
+            self.first = kernel
+            self.kill()
+
+
+async def test_who_waits_for_a_kernel_that_is_killed_as_it_gets_ready_gets_the_next_one() -> None:
+    async with place() as opened:
+        keeper = opened.cells._keeper
+        keeper.__class__ = Restless
+        assert isinstance(keeper, Restless)
+        kernel = await keeper.ready()
+        assert keeper.first is not None
+        assert kernel is not keeper.first
+        await opened.usable()

@@ -84,6 +84,8 @@ def test_calls_are_listed_newest_first_a_page_at_a_time(calling: Server, caller:
         ("/v1/sessions/never-heard-of/calls", 404),
         ("/v1/sessions/asked/calls?after=nonsense", 404),
         ("/v1/sessions/asked/calls?limit=0", 422),
+        ("/v1/sessions/asked/calls?status=%00", 422),
+        ("/v1/sessions/asked/calls?execution_id=exe_%00", 422),
     ],
 )
 def test_what_cannot_be_listed_is_refused(calling: Server, caller: httpx.Client, path: str, status: int) -> None:

@@ -132,6 +132,15 @@ def test_what_runs_in_a_session_is_listed_and_interrupted_together(client: httpx
     assert client.post("/v1/sessions/together/interrupt").json() == {"interrupted": 0}
 
 
+@pytest.mark.parametrize("last", [b"\xb2", b"9" * 5000, b"-1", b"one"])
+def test_an_event_id_that_is_none_is_no_place_to_go_on_from(client: httpx.Client, last: bytes) -> None:
+    execution = start(client, "no event id", code="1")
+    ended(client, execution)
+    answer = client.get(f"/v1/executions/{execution}/events", headers={b"last-event-id": last})
+    assert answer.status_code == 200
+    assert answer.text.startswith("id: 1\n")
+
+
 def test_executions_of_another_key_are_not_found(server: Server, client: httpx.Client) -> None:
     execution = start(client, "private", code="1")
     with server.client(OTHER_KEY) as other:

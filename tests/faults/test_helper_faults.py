@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from sandbox.bench.process_memory import peak_mb
 from sandbox.runtimes.docker_address import EngineAddress
 from tests.support.controller import Controller
 from tests.support.faults import ending, fault, python, usable
@@ -51,6 +52,35 @@ def test_garbage_and_floods_on_the_socket_of_helpers_harm_nobody(fault_server: C
 def test_without_the_socket_of_helpers_the_session_is_usable(fault_server: Controller, label: str) -> None:
     code = "import os\nos.remove(os.environ['WORKBENCH_RELAY'])\nos.mkdir(os.environ['WORKBENCH_RELAY'])"
     assert python(fault_server, label, code, timeout=30)["error"] is None
+    usable(fault_server, label)
+
+
+BOMB: Final = """
+from concurrent.futures import ThreadPoolExecutor
+with open("arguments.json", "w") as file:
+    file.write('{"tool_slug": "A_B", "arguments": {"a": [' + "[]," * 20_000_000 + "[]]}}")
+
+def ask(_):
+    return call("run_composio_tool", arguments_path=os.path.abspath("arguments.json"))["error"]
+
+with ThreadPoolExecutor(6) as pool:
+    print({error.partition(".")[0] for error in pool.map(ask, range(6))})
+endpoint = "http://" + "\\u1e9b\\u0323" * 11_000_000
+with open("arguments.json", "w") as file:
+    json.dump({"method": "GET", "endpoint": endpoint, "toolkit": "a"}, file, ensure_ascii=False)
+print("proxy_hosts" in call("proxy_execute", arguments_path=os.path.abspath("arguments.json"))["error"])
+"""
+"""Arguments of 60 MB that would take minutes to be read, and gigabytes of the controller's memory."""
+
+
+@fault("H15")
+def test_arguments_of_millions_of_values_are_refused_at_once(fault_server: Controller, label: str) -> None:
+    before = peak_mb(fault_server.pid) or 0.0
+    answer = python(fault_server, label, CODE + BOMB, timeout=100)
+    assert answer["data"]["stdout"] == "{'run_composio_tool: the arguments have more than 2,000,000 values'}\nTrue\n", (
+        answer
+    )
+    assert (peak_mb(fault_server.pid) or 0.0) - before < 700
     usable(fault_server, label)
 
 

@@ -160,6 +160,22 @@ def test_an_environment_that_starts_no_kernel_is_named_and_can_be_mended(fault_s
     assert bash(fault_server, session, "cat kept.txt")["data"]["stdout"] == "kept\n"
 
 
+@fault("K55")
+def test_a_kernel_that_is_restarted_where_none_can_start_is_named(fault_server: Controller) -> None:
+    session = "no-kernel-again"
+    place = "$(echo ~/.venv/lib/python3*/site-packages)/broken.pth"
+    bash(fault_server, session, f"echo 'import os; os._exit(9)' > {place}")
+    with fault_server.client() as client:
+        restart = client.post(f"/v1/sessions/{session}/restart_kernel", timeout=120)
+        error = restart.json()["error"]
+        assert (restart.status_code, error["slug"]) == (503, "Sandbox_KernelStartFailed")
+        assert "exit code 9" in error["message"]
+        assert "bash" in error["suggested_fix"]
+        bash(fault_server, session, "rm ~/.venv/lib/python3*/site-packages/broken.pth")
+        assert client.post(f"/v1/sessions/{session}/restart_kernel", timeout=120).status_code == 200
+    usable(fault_server, session)
+
+
 @fault("K49")
 @pytest.mark.parametrize(
     ("code", "mend"),

@@ -10,6 +10,16 @@ from tests.support.faults import bash, ending, fault, python, usable
 pytestmark = pytest.mark.docker
 
 SESSION: Final = "resource faults"
+NEARLY_FULL: Final = """
+from pathlib import Path
+root = Path("/sys/fs/cgroup")
+limit, used = "memory.max", "memory.current"
+if not (root / limit).exists():
+    root, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+held = []
+while int((root / limit).read_text()) - int((root / used).read_text()) > 16_000_000:
+    held.append(bytearray(b"x") * 4_000_000)
+"""
 WORKERS: Final = """
 import subprocess, sys
 hold = "x = b'x' * 60_000_000; import sys; sys.stdin.read()"
@@ -24,6 +34,15 @@ def test_a_list_that_grows_over_the_memory_is_named(fault_server: Controller) ->
     answer = python(fault_server, SESSION, "grown = []\nwhile True: grown.append(b'x' * 10_000_000)", timeout=60)
     assert ending(answer) == ("kernel_died", "none", "lost", "kept"), answer
     assert "out of memory" in answer["error"]
+    usable(fault_server, SESSION)
+
+
+@fault("K54")
+def test_memory_that_is_used_up_in_a_moment_is_named_too(fault_server: Controller) -> None:
+    assert python(fault_server, SESSION, NEARLY_FULL, timeout=60)["error"] is None
+    answer = python(fault_server, SESSION, "more = bytearray(b'x') * 200_000_000", timeout=60)
+    assert ending(answer) == ("kernel_died", "none", "lost", "kept"), answer
+    assert "out of memory" in answer["error"], answer
     usable(fault_server, SESSION)
 
 

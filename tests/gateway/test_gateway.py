@@ -1,14 +1,17 @@
 """Every helper through the gateway, over real HTTP to stand-ins of the paid services, and the order of its rules."""
 
+import resource
 from typing import Any
 
 import msgspec
 import pytest
 
 from sandbox.errors import HelperRefused, UpstreamUnavailable
+from sandbox.gateway.unsent import UNSENT_MAX
 from sandbox.limits import MODEL_INPUT_CHARS
 from sandbox.sessions.helper_port import HelperAnswer
 from sandbox.upstreams.base import ToolAnswer, ToolCall
+from sandbox.upstreams.search_query import QUERY_CHARS
 from tests.gateway.conftest import Flaky, MakeCalls, ToolSource, a_session, echo, raw
 from tests.support import api_host, composio_backend, model_server, search_servers
 from tests.support.faulty_server import closed_port, json_reply
@@ -122,6 +125,7 @@ WRONG = [
     ("invoke_llm", {"query": " "}, "query"),
     ("invoke_llm", {"query": "x" * (MODEL_INPUT_CHARS + 1)}, "200,001"),
     ("web_search", {}, "query"),
+    ("web_search", {"query": "x" * (QUERY_CHARS + 1)}, "web_search: query has 4,001 characters, the most is 4,000"),
     ("proxy_execute", {"method": "TRACE", "endpoint": "/", "toolkit": "a"}, "method"),
     ("proxy_execute", {"method": "GET", "endpoint": " ", "toolkit": "a"}, "endpoint"),
     ("proxy_execute", {"method": "GET", "endpoint": "/", "toolkit": ""}, "toolkit"),
@@ -149,6 +153,46 @@ async def test_what_is_wrong_with_arguments_is_named(
     )
     answer = await calls.ask(helper, arguments)
     assert words in answer.error
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("helper", "arguments"),
+    [
+        ("run_composio_tool", b'{"tool_slug":"TEST_ECHO","arguments":{"a":[%b[]]}}'),
+        ("proxy_execute", b'{"method":"GET","endpoint":"/","toolkit":"a","query":[%b[]]}'),
+        ("web_search", b'{"tool_slug":"TEST_ECHO","arguments":{"a":[%b[]]}}'),
+    ],
+)
+async def test_arguments_with_too_many_values_are_refused_before_objects_are_made_of_them(
+    make_calls: MakeCalls, helper: str, arguments: bytes
+) -> None:
+    calls = make_calls(ToolSource(echo), proxy_hosts={"a": {"base_url": "http://a"}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = await calls.ask(helper, msgspec.Raw(arguments % (b"[]," * 20_000_000)))
+    assert "more than 2,000,000 values" in answer.error
+    assert "upload_local_file" in answer.error
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600 * 1024
+
+
+async def test_a_long_text_and_a_body_that_is_passed_on_may_have_any_number_of_commas(make_calls: MakeCalls) -> None:
+    source = ToolSource(echo)
+    calls = make_calls(source, proxy_hosts={"a": {"base_url": "http://a"}})
+    said = await calls.ask("run_composio_tool", {"tool_slug": "TEST_ECHO", "arguments": {"a": ["x," * 5_000_000]}})
+    assert said.error == ""
+    body = {"method": "POST", "endpoint": "/", "toolkit": "b", "body": msgspec.Raw(b"[" + b"1," * 3_000_000 + b"2]")}
+    assert "no API is configured" in (await calls.ask("proxy_execute", body)).error
+
+
+@pytest.mark.timeout(60)
+async def test_an_endpoint_of_any_length_is_refused_and_not_taken_apart(make_calls: MakeCalls) -> None:
+    calls = make_calls(proxy_hosts={"a": {"base_url": "http://a"}})
+    session = a_session()
+    endpoint = "http://" + "\N{LATIN SMALL LETTER LONG S WITH DOT ABOVE}\N{COMBINING DOT BELOW}" * 5_000_000
+    asked = {"method": "GET", "endpoint": endpoint, "toolkit": "A" * 5_000_000}
+    assert "8192 characters" in (await calls.ask("proxy_execute", {**asked, "toolkit": "a"}, session)).error
+    assert (await calls.ask("proxy_execute", asked, session)).error
+    assert {len(row.target) for row in await calls.rows(session)} == {500}
 
 
 async def test_a_large_answer_is_passed_on_without_a_copy(make_calls: MakeCalls) -> None:
@@ -204,6 +248,23 @@ async def test_what_the_policy_forbids_is_refused_audited_and_not_sent(
     )
     assert source.calls == []
     assert [(row.helper, row.status, row.attempts) for row in await calls.rows(session)] == [(helper, "refused", 0)]
+
+
+async def test_a_loop_of_refused_calls_does_not_fill_the_audit_and_calls_that_are_sent_are_all_in_it(
+    make_calls: MakeCalls,
+) -> None:
+    calls = make_calls(ToolSource(echo))
+    session, other = a_session(), a_session()
+    for _ in range(3 * UNSENT_MAX):
+        assert "meta tool" in (await calls.ask("run_composio_tool", {"tool_slug": "COMPOSIO_ANY"}, session)).error
+    for each in (session, other):
+        assert (await calls.ask("run_composio_tool", {"tool_slug": "TEST_ECHO"}, each)).error == ""
+    await calls.ask("run_composio_tool", {"tool_slug": "COMPOSIO_ANY"}, other)
+    rows = await calls.gateway.audit.of_session(session.id, limit=10_000, after=None, execution_id=None, status=None)
+    # An hour of the clock may have ended meanwhile.
+    assert UNSENT_MAX < len(rows) <= 2 * UNSENT_MAX + 1
+    assert rows[0].target == "TEST_ECHO"
+    assert [row.status for row in await calls.rows(other)] == ["refused", "ok"]
 
 
 async def test_a_tool_with_an_allowed_tag_runs(make_calls: MakeCalls) -> None:

@@ -19,11 +19,14 @@ class Stage:
         self.ends: list[asyncio.Event] = []
 
     async def call(self, session_id: str) -> None:
-        async with self.turns.turn(session_id):
+        await self.turns.take(session_id)
+        try:
             self.order.append(session_id)
             end = asyncio.Event()
             self.ends.append(end)
             await end.wait()
+        finally:
+            self.turns.give_back(session_id)
 
     def end_one(self) -> None:
         self.ends.pop(0).set()

@@ -103,7 +103,15 @@ def test_a_client_has_to_take_both_kinds_of_answers(
     assert client.post(path, json=initialize(), headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"a": 1}', b"\xff", b"[" * 100_000])
+BOMB = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"a":[%b[]]}}}'
+"""A message of a few megabytes that would be hundreds of megabytes of objects."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'{"a": 1}', b"\xff", b"[" * 100_000, BOMB % (b"[]," * 2_000_000)],
+    ids=["empty", "half", "list", "no message", "no text", "deep", "too many values"],
+)
 def test_a_body_that_is_no_message_is_400(client: httpx.Client, path: str, body: bytes) -> None:
     headers = {**ACCEPT, "content-type": "application/json"}
     assert client.post(path, content=body, headers=headers).status_code == 400

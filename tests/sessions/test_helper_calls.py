@@ -11,7 +11,9 @@ import structlog
 from sandbox.limits import (
     HELPER_ACK_EVERY,
     HELPER_ANSWER_INLINE_BYTES,
+    HELPER_ARGUMENTS_HELD_BYTES,
     HELPER_ARGUMENTS_INLINE_BYTES,
+    HELPER_ARGUMENTS_MAX_BYTES,
     HELPER_CALLS_MAX,
     MIB,
 )
@@ -162,6 +164,24 @@ async def test_long_arguments_are_read_from_their_file_and_bounded(desk: Desk) -
     end = await desk.ask("echo", arguments_path="/a/arguments").end()
     assert len(end.result) == 200_011
     assert "no file /a/none" in (await desk.ask("echo", arguments_path="/a/none").end()).error
+
+
+async def test_long_arguments_of_a_sandbox_are_held_as_far_as_there_is_room_and_the_next_ones_wait(desk: Desk) -> None:
+    desk.box.files["/a/arguments"] = b'{"text":"' + b"x" * (HELPER_ARGUMENTS_HELD_BYTES // 4) + b'"}'
+    asking = [desk.ask("wait", arguments_path="/a/arguments") for _ in range(6)]
+    await desk.far.reached(3)
+    assert (await desk.ask("echo").end()).error == ""
+    assert len(desk.far.asked) == 4
+    desk.cancel(asking[5])
+    desk.far.released.set()
+    assert [(await each.end()).error for each in asking[:5]] == [""] * 5
+    assert len(desk.far.asked) == 6
+
+
+async def test_a_file_of_arguments_that_is_over_the_bound_is_refused_unread(desk: Desk) -> None:
+    desk.box.files["/a/arguments"] = b"x" * (HELPER_ARGUMENTS_MAX_BYTES + 1)
+    end = await desk.ask("echo", arguments_path="/a/arguments").end()
+    assert f"over {HELPER_ARGUMENTS_MAX_BYTES} bytes" in end.error
 
 
 async def test_the_execution_is_named_when_it_runs_in_this_session_and_bounds_the_time(desk: Desk) -> None:

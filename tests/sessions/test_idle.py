@@ -271,6 +271,17 @@ async def test_an_engine_that_is_away_loses_nothing(idle: Idle, seconds: float, 
     assert len(idle.scripted.created) == 1
 
 
+async def test_a_stopped_one_that_an_engine_that_is_away_does_not_start_keeps_nobody_out(idle: Idle) -> None:
+    await idle.rest(1800, "stopped")
+    idle.scripted.broken = True
+    with pytest.raises(EngineUnavailable):
+        await (await idle.manager.start(idle.session, RunCode("echo"), timeout_s=10)).wait()
+    assert idle.manager.supply.admission.held == 0
+    idle.scripted.broken = False
+    await idle.run()
+    assert idle.manager.supply.admission.held == 1
+
+
 async def test_a_pause_that_fails_is_sorted_out_by_the_next_request(idle: Idle) -> None:
     idle.scripted.refuse_rest.add("pause")
     await idle.rest(60, "paused")

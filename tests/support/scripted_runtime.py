@@ -92,20 +92,22 @@ class Box:
             case GetStatus() | RestartKernel():
                 await self.statuses.wait()
                 return Status(self.kernel, home="/home/user", background_jobs=self.jobs, memory_bytes=self.memory_bytes)
-            case ReadFile(path):
-                return await self._read(call, path)
+            case ReadFile(path, length=length):
+                return await self._read(call, path, length)
             case WriteFile(path):
                 self.files[path] = await _joined(call.chunks())
                 return FileInfo(path, len(self.files[path]), 0.0)
             case other:
                 raise CallFault("unsupported", type(other).__name__)
 
-    async def _read(self, call: Answering, path: str) -> Result:
+    async def _read(self, call: Answering, path: str, length: int | None) -> Result:
         if path not in self.files:
             raise CallFault("not_found", f"no file {path}")
         data = self.files[path]
-        for start in range(0, len(data), CHUNK_BYTES):
-            await call.send(data[start : start + CHUNK_BYTES])
+        if length == 0:
+            return FileInfo(path, len(data), 0.0)
+        for start in range(0, len(data[:length]), CHUNK_BYTES):
+            await call.send(data[start : start + CHUNK_BYTES][: None if length is None else length - start])
         await call.send(b"", last=True)
         return FileInfo(path, len(data), 0.0)
 

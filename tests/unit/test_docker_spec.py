@@ -207,4 +207,3 @@ def test_a_list_entry_is_read_the_same_way() -> None:
     labels = copy.deepcopy(body()["Labels"])
     info = docker_spec.info_from_list({"Labels": labels, "State": "exited", "Status": "Exited (3) 1 second ago"})
     assert (info.sandbox_id, info.condition, info.detail) == ("ab12", Condition.EXITED, "Exited (3) 1 second ago")
-    assert info.labels == labels

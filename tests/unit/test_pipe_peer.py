@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sandbox.errors import CallFault, Overloaded, PipeClosed, PipeTimeout, PipeVersionMismatch, PipeViolation
-from sandbox.limits import CALLS_PENDING_MAX, CHUNK_BYTES, CHUNK_WINDOW, LINE_MAX_BYTES
+from sandbox.limits import CALL_SLACK_S, CALLS_PENDING_MAX, CHUNK_BYTES, CHUNK_WINDOW, LINE_MAX_BYTES
 from sandbox.pipe import framing
 from sandbox.pipe.answerer import Answering
-from sandbox.pipe.frames import PROTOCOL_VERSION, Chunk, Event, Frame, Sync, Synced
+from sandbox.pipe.frames import PROTOCOL_VERSION, Call, Cancel, Chunk, End, Event, Frame, Sync, Synced
 from sandbox.pipe.messages import (
     BashResult,
     Done,
     Ending,
     ExecutionKind,
+    Fault,
     FileInfo,
     GetStatus,
     LiveOutput,
+    Method,
     ReadFile,
     RestartKernel,
     Result,
@@ -150,6 +152,25 @@ async def test_cancelling_the_waiting_task_cancels_the_call_in_the_agent(worksho
     await asyncio.wait_for(workshop.gate.wait(), 5)
 
 
+@pytest.mark.parametrize(
+    ("body", "ending"),
+    [
+        pytest.param(RunBash("hold"), End("c1", BashResult(Ending.INTERRUPTED)), id="a command"),
+        pytest.param(WaitReady(), End("c1", fault=Fault("cancelled", "the call was cancelled")), id="any other call"),
+    ],
+)
+async def test_a_call_that_is_cancelled_in_the_piece_that_it_comes_in_still_ends(
+    workshop: Workshop, body: Method, ending: End
+) -> None:
+    agent = Agent(workshop)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    agent.attach().start(heard.put_nowait, lambda _: None)
+    # As it comes to an agent that was busy, or frozen, when both were written.
+    agent.answerer.feed(framing.encode(Call("c1", body, 5)) + framing.encode(Cancel("c1")))
+    assert framing.decode(await asyncio.wait_for(heard.get(), 5)) == ending
+    assert not agent.answerer._answers
+
+
 async def test_the_same_call_id_is_not_run_twice(workshop: Workshop) -> None:
     _, peer = await joined(workshop)
     first = asyncio.ensure_future(peer.call(RunBash("hold"), timeout_s=5, call_id="c1"))
@@ -251,6 +272,26 @@ async def test_a_reader_that_stops_early_ends_the_call_in_the_agent(workshop: Wo
         if not agent.answerer._answers:
             break
     assert not agent.answerer._answers
+
+
+async def test_a_file_has_its_deadline_whichever_task_asks_for_the_next_piece() -> None:
+    def fallen_silent(written: bytes) -> None:
+        for line in written.splitlines():
+            match framing.decode(line):
+                case Sync(nonce):
+                    link.arrive(framing.encode(Synced(nonce, PROTOCOL_VERSION, "b")))
+                case Call(call_id):
+                    link.arrive(framing.encode(Chunk(call_id, 1, b"first")))
+
+    link = WireLink(fallen_silent)
+    peer = Peer(link)
+    await peer.sync(5)
+    reading = peer.read_file(ReadFile("/f"), timeout_s=0.1 - CALL_SLACK_S)
+    assert await asyncio.ensure_future(anext(reading)) == b"first"
+    following = asyncio.ensure_future(anext(reading))
+    assert await asyncio.wait({following}, timeout=5) == ({following}, set())
+    with pytest.raises(PipeTimeout, match="/f was not read"):
+        await following
 
 
 async def test_a_closed_pipe_fails_what_is_in_flight_and_what_comes_after(workshop: Workshop) -> None:

@@ -1,7 +1,11 @@
 """A child and the link over its pipes, with small real programs in the agent's place."""
 
 import asyncio
+import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,6 +17,24 @@ from sandbox.runtimes.process import ProcessRuntime
 from sandbox.runtimes.process_child import Child, ProcessLink
 
 pytestmark = pytest.mark.anyio
+
+PAUSES = """
+import asyncio, sys
+from pathlib import Path
+from sandbox.pipe.peer import Peer
+from sandbox.runtimes.base import SIZES, SandboxSpec
+from sandbox.runtimes.process import ProcessRuntime
+
+async def main():
+    runtime = ProcessRuntime(unsafe=True, folder=Path(sys.argv[1]))
+    await runtime.create(SandboxSpec("abcd", "test", SIZES["standard"]))
+    await Peer(await runtime.open("abcd")).sync(30)
+    await runtime.pause("abcd")
+    print(runtime._running["abcd"].child.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 Start = Callable[..., Awaitable[Child]]
 
@@ -170,3 +192,17 @@ async def test_a_removed_sandbox_leaves_no_folder(short_folder: Path, installati
     await runtime.remove("ab12")
     assert not any(short_folder.iterdir())  # noqa: ASYNC240 - one small folder
     assert (await runtime.inspect("ab12")).condition is Condition.GONE
+
+
+def test_a_paused_sandbox_ends_with_a_controller_that_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PAUSES, str(tmp_path)], stdout=subprocess.PIPE) as controller:
+        assert controller.stdout is not None
+        agent = os.pidfd_open(int(controller.stdout.readline()))
+        controller.kill()
+    try:
+        ended, _, _ = select.select([agent], [], [], 20)
+        assert ended
+    finally:
+        if not ended:
+            signal.pidfd_send_signal(agent, signal.SIGKILL)
+        os.close(agent)

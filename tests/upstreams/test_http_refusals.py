@@ -29,6 +29,8 @@ REFUSALS = Refusals(
         ("\N{ARABIC-INDIC DIGIT THREE}", None),
         ("9" * 400, None),
         ("Thu, 99 Jan 2026 00:00:09 GMT", None),
+        ("Thu, 01 Jan 99999999999 00:00:09 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:09 +99999999999999", None),
     ],
 )
 def test_both_forms_of_retry_after_are_read(value: str, seconds: float | None) -> None:
@@ -45,6 +47,7 @@ def test_both_forms_of_retry_after_are_read(value: str, seconds: float | None) -
         (b'{"errors": [{"message": "no way"}]}', "no way"),
         (b'"no way"', "no way"),
         (b"<html><head><style>p {}</style></head><body><p>no way", "no way"),
+        (b"<p>no way<script>if (a) {", "no way"),
         (b"no \xff way", "no \ufffd way"),
         (b'{"other": 1}', '{"other": 1}'),
         (b'{"error": {"message": "key a-long-secret is short"}}', "key [credential] is short"),
@@ -58,6 +61,23 @@ def test_words_are_bounded() -> None:
     assert REFUSALS.quote(b"x" * 100_000) == f"{'x' * WORDS_CHARS}…"
     cut = REFUSALS.quote(b"y" * (WORDS_CHARS - 4) + b"a-long-secret")
     assert "a-long" not in cut
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", [b"<script", b"<style>x</", b"<", b"<script></script "])
+def test_words_are_found_at_once_whatever_a_page_has(part: bytes) -> None:
+    for _ in range(200):
+        assert len(REFUSALS.quote(part * 8000)) <= WORDS_CHARS + 1
+
+
+@pytest.mark.parametrize(
+    "written", ["a/b+c==&'d\"", "a\\/b+c==&'d\\\"", "a/b\\u002Bc==\\u0026\\u0027d\\u0022", "a%2Fb%2Bc%3D%3d%26%27d%22"]
+)
+def test_a_credential_is_known_however_its_signs_are_written(written: str) -> None:
+    scrubber = Scrubber([SecretStr("Bearer a/b+c==&'d\"")])
+    assert scrubber.text(f"you sent Bearer {written}!") == "you sent [credential]!"
+    assert scrubber.data(bytearray(f"x{written}y".encode())) == b"x[credential]y"
+    assert scrubber.text("a/b c==") == "a/b c=="
 
 
 def test_what_to_look_at_follows_the_words() -> None:

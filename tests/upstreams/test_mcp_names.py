@@ -18,6 +18,12 @@ def test_names_with_the_same_slug_get_numbers_whatever_their_order(order: list[s
     assert unique_slugs(order) == {"A_B_2": "A_B_2", "a-b": "A_B", "a.b": "A_B_3", "a_b": "A_B_4"}
 
 
+@pytest.mark.timeout(60)
+def test_any_number_of_names_with_the_same_slug_are_numbered_at_once() -> None:
+    names = [f"{chr(0x4E00 + number // 200)}{chr(0x4E00 + number % 200)}" for number in range(20_000)]
+    assert set(unique_slugs(names).values()) == {"__", *(f"___{number}" for number in range(2, 20_001))}
+
+
 def test_a_slug_belongs_to_the_server_with_the_longest_name_first() -> None:
     prefixes = {"git": "GIT", "git_hub": "GIT_HUB", "time": "TIME"}
     assert candidates("GIT_HUB_STARS", prefixes) == ["git_hub", "git"]

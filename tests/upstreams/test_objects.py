@@ -63,6 +63,10 @@ def _local(folder: Path, *, max_bytes: int = 100 * MIB) -> LocalObjects:
     )
 
 
+def _stored_bytes(folder: Path, name: str) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(name))
+
+
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[LocalObjects]:
     objects = _local(tmp_path / "objects")
@@ -160,6 +164,18 @@ async def test_a_full_local_store_refuses_and_stays_as_it_was(tmp_path: Path) ->
         await objects.put(new_key("trs_a", "two"), _pieces(b"x" * (3 * MIB)), content_type="text/plain")
     assert "object_store_max_bytes" in (caught.value.suggested_fix or "")
     await objects.put(new_key("trs_a", "three"), _pieces(b"x" * 1000), content_type="text/plain")
+    await objects.aclose()
+
+
+async def test_uploads_at_the_same_time_do_not_fill_the_local_store_beyond_its_bound(tmp_path: Path) -> None:
+    objects = _local(tmp_path, max_bytes=4 * MIB)
+    uploads = (
+        objects.put(new_key("trs_a", "f"), _pieces(b"x" * (3 * MIB)), content_type="text/plain") for _ in range(8)
+    )
+    ended = await asyncio.gather(*uploads, return_exceptions=True)
+    assert [type(each) for each in ended if isinstance(each, BaseException)] == [UpstreamRefused] * 7
+    await objects.put(new_key("trs_a", "g"), _pieces(b"x" * (MIB // 2)), content_type="text/plain")
+    assert _stored_bytes(tmp_path, "f") == 3 * MIB
     await objects.aclose()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.config_upstreams import ProxyHost
 from sandbox.errors import InvalidArguments, NotFound, UpstreamInvalid, UpstreamUnavailable
+from sandbox.gateway.methods.proxy import ProxyExecute
 from sandbox.upstreams.proxy_hosts import HostProxy
 from tests.support.api_host import CREDENTIAL, ApiHost
 from tests.support.faulty_server import Reply, closed_port
@@ -44,6 +45,20 @@ async def test_the_credential_is_added_on_the_way_and_does_not_come_back(api: Ap
     assert value(answer.data)["headers"]["authorization"] == "[credential]"
     assert value(answer.data)["query"] == [["a", "b c"]]
     assert (await proxy.request(proxy_call("/me"))).headers["x-repeated"] == "[credential]"
+
+
+async def test_a_credential_in_a_text_of_another_charset_does_not_come_back(api: ApiHost, proxy: HostProxy) -> None:
+    api.replies["/v1/me"] = Reply(200, CREDENTIAL.encode("utf-16"), {"content-type": "text/plain; charset=utf-16"})
+    assert value((await proxy.request(proxy_call("/me"))).data) == "[credential]"
+
+
+async def test_headers_that_are_not_utf_8_are_latin_1(api: ApiHost, proxy: HostProxy) -> None:
+    api.replies["/v1/file"] = Reply(200, b"{}", {"content-disposition": 'attachment; filename="caf\xe9.pdf"'})
+    answer = await proxy.request(proxy_call("/file", method="POST"))
+    assert answer.headers["content-disposition"] == 'attachment; filename="caf\xe9.pdf"'
+    assert ProxyExecute((proxy,)).answer(answer).error == ""
+    api.replies["/v1/away"] = Reply(302, b"", {"location": "http://other.example/caf\xe9"})
+    assert (await proxy.request(proxy_call("/away"))).headers["location"] == "http://other.example/caf\xe9"
 
 
 async def test_a_path_arrives_as_it_was_written(api: ApiHost, proxy: HostProxy) -> None:
@@ -122,6 +137,11 @@ async def test_a_body_is_json_or_text_of_the_type_that_is_named(
             b"x",
             "text/plain; charset=nonsense",
             {"base64": "eA==", "content_type": "text/plain; charset=nonsense", "size": 1},
+        ),
+        (
+            b"a-9a9a",
+            "text/plain; charset=punycode",
+            {"base64": "YS05YTlh", "content_type": "text/plain; charset=punycode", "size": 6},
         ),
         (b"", "application/json", None),
     ],

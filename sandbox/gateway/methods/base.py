@@ -12,6 +12,7 @@ from sandbox.gateway.budget import Meter
 from sandbox.gateway.policy import Policy
 from sandbox.sessions.helper_port import HelperAnswer, Progressing, SandboxFiles
 from sandbox.upstreams.base import Principal
+from sandbox.upstreams.json_values import VALUES_MAX, has_too_many
 
 A = TypeVar("A", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -57,12 +58,21 @@ class Method(ABC, Generic[A, R]):
         """Read the arguments.
 
         Raises:
-            InvalidArguments: names the field.
+            InvalidArguments: names the field; or they have more values than can be made into objects.
         """
+        if self.has_too_many(raw):
+            raise InvalidArguments(
+                f"{self.name}: the arguments have more than {VALUES_MAX:,} values",
+                suggested_fix="Write them to a file, and give the tool a link to it (upload_local_file).",
+            )
         try:
             return cast("A", msgspec.json.decode(raw, type=self.arguments))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidArguments(f"{self.name}: {error}") from None
+
+    def has_too_many(self, raw: msgspec.Raw) -> bool:
+        """Whether the arguments have too many values for them to be read."""
+        return len(raw) > VALUES_MAX and has_too_many(bytes(raw))
 
     @abstractmethod
     def target(self, arguments: A) -> str:

@@ -13,7 +13,10 @@ from sandbox.gateway.policy import Policy, normal_toolkit
 from sandbox.sessions.helper_port import HelperAnswer
 from sandbox.upstreams.base import Method as HttpMethod
 from sandbox.upstreams.base import Proxy, ProxyAnswer, ProxyCall
+from sandbox.upstreams.endpoints import ENDPOINT_CHARS
+from sandbox.upstreams.json_values import VALUES_MAX, marks_in
 
+_TOOLKIT_CHARS: Final = 200
 _REASON_BYTES: Final = 64 * 1024
 _REASON_CHARS: Final = 500
 _WHOLE_BYTES: Final = 64 * 1024
@@ -28,6 +31,10 @@ class ProxyArguments(Arguments, frozen=True):
     toolkit: str
     query: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    body: msgspec.Raw = msgspec.Raw()
+
+
+class _Body(msgspec.Struct, frozen=True):
     body: msgspec.Raw = msgspec.Raw()
 
 
@@ -47,12 +54,24 @@ class ProxyExecute(Method[ProxyArguments, ProxyAnswer]):
 
     def target(self, arguments: ProxyArguments) -> str:
         """Give toolkit, method, host and path: what is in a query may be secret."""
+        # Of what is longer than any that is sent only the beginning is looked at: to take a URL apart can take seconds.
+        toolkit = normal_toolkit(arguments.toolkit[:_TOOLKIT_CHARS])
         try:
-            parts = urlsplit(arguments.endpoint.strip())
+            parts = urlsplit(arguments.endpoint[:ENDPOINT_CHARS].strip())
         except ValueError:
-            return f"{normal_toolkit(arguments.toolkit)} {arguments.method}"
+            return f"{toolkit} {arguments.method}"
         host = parts.netloc.rpartition("@")[2]
-        return f"{normal_toolkit(arguments.toolkit)} {arguments.method} {host}{parts.path}"
+        return f"{toolkit} {arguments.method} {host}{parts.path}"
+
+    def has_too_many(self, raw: msgspec.Raw) -> bool:
+        """Whether the arguments have too many values beside the body, of which no objects are made."""
+        if len(raw) <= VALUES_MAX:
+            return False
+        try:
+            body = bytes(msgspec.json.decode(raw, type=_Body).body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return False  # who reads them says what is wrong
+        return marks_in(bytes(raw)) - marks_in(body) > VALUES_MAX
 
     def ready(self, arguments: ProxyArguments) -> None:
         """Raise `UpstreamNotConfigured` without a way to any API, `InvalidArguments` for values that cannot be."""

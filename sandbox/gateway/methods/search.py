@@ -1,14 +1,13 @@
 """`web_search`: a question to a search service."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from sandbox.errors import InvalidArguments, UpstreamNotConfigured
 from sandbox.gateway.methods.base import Arguments, Method, Sending, json_text
 from sandbox.sessions.helper_port import HelperAnswer
 from sandbox.upstreams.base import Search
-
-QUERY_CHARS: Final = 10_000
+from sandbox.upstreams.search_query import QUERY_CHARS
 
 
 class SearchArguments(Arguments, frozen=True):
