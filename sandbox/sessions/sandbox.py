@@ -190,17 +190,12 @@ class LiveSandbox:
     async def restart_kernel(self) -> Status:
         """Give it a new kernel; what runs ends, variables are lost, files stay.
 
-        Raises:
-            SandboxGone: it does not answer any more.
-            KernelStartFailed: there is none now; files and bash are there to mend it.
+        Raises `SandboxGone` when it does not answer any more, `KernelStartFailed` when no kernel can be started.
         """
         try:
             return await self._answered(RestartKernel(), timeout_s=self._limits.boot_deadline_s)
         except CallFault as fault:
-            raise KernelStartFailed(
-                f"No Python kernel could be started: {fault.message}",
-                suggested_fix="Mend it with the bash tool, or delete the session for a fresh sandbox.",
-            ) from fault
+            raise KernelStartFailed(fault.message) from fault
 
     async def ready(self) -> None:
         """Greet the agent and wait for its kernel. Raises `PipeError` or `CallFault`."""
