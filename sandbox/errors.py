@@ -190,12 +190,6 @@ class KernelStartFailed(RuntimeFault):
 
     slug, code = "Sandbox_KernelStartFailed", 1306
 
-    def __init__(self, last_words: str) -> None:
-        super().__init__(
-            f"No Python kernel could be started: {last_words}",
-            suggested_fix="Mend it with the bash tool, or delete the session for a fresh sandbox.",
-        )
-
 
 class ImageBuildFailed(RuntimeFault):
     """The sandbox image could not be built; the message has the last lines of the build."""

@@ -195,7 +195,8 @@ class LiveSandbox:
         try:
             return await self._answered(RestartKernel(), timeout_s=self._limits.boot_deadline_s)
         except CallFault as fault:
-            raise KernelStartFailed(fault.message) from fault
+            words = f"No Python kernel could be started: {fault.message}"
+            raise KernelStartFailed(words, suggested_fix="Mend it by bash, or delete the session.") from fault
 
     async def ready(self) -> None:
         """Greet the agent and wait for its kernel. Raises `PipeError` or `CallFault`."""
