@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class ByteRoom:
@@ -34,7 +34,8 @@ class ByteRoom:
             if turn.done() and not turn.cancelled():
                 self._give_back(size)  # it was given in the same moment
             else:
-                self._waiting.remove((size, turn))
+                with suppress(ValueError):  # room was made in the same moment, and it was passed over
+                    self._waiting.remove((size, turn))
                 self._look()
             raise
 

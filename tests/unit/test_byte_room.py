@@ -49,3 +49,15 @@ async def test_who_does_not_wait_any_more_leaves_its_place_or_its_room(given: bo
     await staying
     async with asyncio.timeout(10), room.taken(100):
         assert held == [20]
+
+
+async def test_who_leaves_in_the_moment_in_which_room_is_made_just_leaves() -> None:
+    room, held = ByteRoom(1), list[int]()
+    async with room.taken(1):
+        leaving = asyncio.create_task(_hold(room, 1, held, asyncio.Event()))
+        await _turns()
+        leaving.cancel()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    async with room.taken(1):
+        assert held == []
