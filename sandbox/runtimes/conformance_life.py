@@ -73,6 +73,18 @@ async def _remove_twice(bench: Bench) -> None:
     await bench.runtime.remove("neverexisted")
 
 
+async def _gone_while_removed(bench: Bench) -> None:
+    subject = await bench.fresh()
+    await subject.bash("mkdir many && cd many && seq 2000 | xargs touch")
+    removal = asyncio.create_task(bench.discard(subject))
+    seen = {Condition.GONE}
+    while not removal.done():
+        seen.add((await bench.runtime.inspect(subject.sandbox_id)).condition)
+        await asyncio.sleep(0)
+    await removal
+    expect_true("it is never shown as ended with its files there", Condition.EXITED not in seen, shown=seen)
+
+
 async def _open_without_sandbox(bench: Bench) -> None:
     try:
         link = await bench.runtime.open("neverexisted")
@@ -137,6 +149,7 @@ CHECKS = (
     Check("sandboxes can be created and removed at the same time", _many_at_once),
     Check("a sandbox is listed for its own installation only, and not after its removal", _listed_then_not),
     Check("removing twice, at once, or what never existed is no error", _remove_twice),
+    Check("a sandbox whose removal has begun is gone, not one that ended and kept its files", _gone_while_removed),
     Check("opening a sandbox that does not exist says that it is gone", _open_without_sandbox),
     Check("removing a sandbox ends its stream", _removal_closes_the_pipe),
     Check("a call goes on while the stream is closed and is joined after reattaching", _reattach),

@@ -267,7 +267,13 @@ def _info(found: Mapping[str, str], status: str, detail: str) -> SandboxInfo:
     )
 
 
-_CONDITIONS: Final = {"running": Condition.RUNNING, "paused": Condition.PAUSED, "removing": Condition.GONE}
+_CONDITIONS: Final = {
+    "running": Condition.RUNNING,
+    "paused": Condition.PAUSED,
+    "removing": Condition.GONE,
+    # What the engine calls one whose removal failed on the way: it cannot be started again.
+    "dead": Condition.GONE,
+}
 
 
 def _detail(state: Document) -> str:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ _WORDS_GRACE_S: Final = 1.0
 SOURCE_FOLDER: Final = Path(sandbox.__file__).parent.parent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     """One child, its folder and whose it is."""
 
@@ -38,6 +38,7 @@ class _Running:
     child: Child
     words: LastWords
     paused: bool = False
+    removing: bool = False
 
 
 class ProcessRuntime:
@@ -123,28 +124,28 @@ class ProcessRuntime:
     async def pause(self, sandbox_id: str) -> None:
         """Stop the agent and all that descends from it by signals; see `Runtime.pause`."""
         running = self._must_live(sandbox_id, paused=True)
-        self._running[sandbox_id] = replace(running, paused=True)
+        running.paused = True
         await asyncio.to_thread(process_tree.freeze, running.child.pid)
 
     async def resume(self, sandbox_id: str) -> None:
         """Let the agent and its descendants go on; see `Runtime.resume`."""
         running = self._must_live(sandbox_id, paused=True)
         await asyncio.to_thread(process_tree.thaw, running.child.pid)
-        self._running[sandbox_id] = replace(running, paused=False)
+        running.paused = False
 
     async def stop(self, sandbox_id: str) -> None:
         """End the agent and keep its folder; see `Runtime.stop`."""
         running = self._must_exist(sandbox_id)
         await _end(running)
-        self._running[sandbox_id] = replace(running, paused=False)
+        running.paused = False
 
     async def start(self, sandbox_id: str) -> None:
         """Start a new agent in the folder of the old one; see `Runtime.start`."""
         running = self._must_exist(sandbox_id)
         if running.child.exited:
             words = LastWords(sandbox_id, self._on_log)
-            child = await self._start_agent(running.folder, words)
-            self._running[sandbox_id] = replace(running, child=child, words=words)
+            running.child = await self._start_agent(running.folder, words)
+            running.words = words
 
     async def resize(self, sandbox_id: str, size: Size) -> bool:  # noqa: ARG002 - nothing here has limits
         """Say that there are no limits to change; see `Runtime.resize`."""
@@ -156,6 +157,8 @@ class ProcessRuntime:
         running = self._running.get(sandbox_id)
         if running is None:
             return
+        # Before the agent ends: who looks in between must not take it for one that ended and kept its files.
+        running.removing = True
         await _end(running)
         await asyncio.to_thread(shutil.rmtree, running.folder, ignore_errors=True)
         self._running.pop(sandbox_id, None)
@@ -172,8 +175,8 @@ class ProcessRuntime:
 
     def _must_exist(self, sandbox_id: str) -> _Running:
         running = self._running.get(sandbox_id)
-        if running is None:
-            raise SandboxGone(f"sandbox {sandbox_id} does not exist")
+        if running is None or running.removing:
+            raise SandboxGone(f"sandbox {sandbox_id} {'is being removed' if running else 'does not exist'}")
         return running
 
     def _must_live(self, sandbox_id: str, *, paused: bool = False) -> _Running:
@@ -238,11 +241,11 @@ async def _end(running: _Running) -> None:
 
 def _info(running: _Running) -> SandboxInfo:
     child = running.child
-    condition = Condition.PAUSED if running.paused else Condition.RUNNING
-    return SandboxInfo(
-        sandbox_id=running.spec.sandbox_id,
-        size=running.spec.size.name,
-        version=__version__,
-        condition=Condition.EXITED if child.exited else condition,
-        detail=child.how_it_ended if child.exited else condition.value,
-    )
+    if running.removing:
+        condition, detail = Condition.GONE, "being removed"
+    elif child.exited:
+        condition, detail = Condition.EXITED, child.how_it_ended
+    else:
+        condition = Condition.PAUSED if running.paused else Condition.RUNNING
+        detail = condition.value
+    return SandboxInfo(running.spec.sandbox_id, running.spec.size.name, __version__, condition, detail)
