@@ -12,7 +12,7 @@ from sandbox.api.errors import add_error_handlers
 from sandbox.api.executions import execution_routes
 from sandbox.api.file_routes import file_routes
 from sandbox.api.file_uploads import upload_routes
-from sandbox.api.mcp import McpEndpoint, mcp_routes
+from sandbox.api.mcp_door import McpDoor, mcp_routes
 from sandbox.api.middleware import BodyLimit, RequestContext
 from sandbox.api.mounts import mount_routes
 from sandbox.api.objects import object_routes
@@ -27,7 +27,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def make_api(services: Services, lifespan: Lifespan) -> FastAPI:
     """Make the application over `services`; `lifespan` starts and stops what is below."""
-    mcp = McpEndpoint(services)
+    mcp = McpDoor(services)
 
     @asynccontextmanager
     async def with_mcp(app: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The MCP endpoint: Streamable HTTP at `/tool_router/{session_id}/mcp`, and at `/mcp` with a session per connection.
+"""The MCP endpoint: Streamable HTTP, for one session or with a session per connection.
 
 A request that belongs to no connection is served by itself: those of protocol 2026-07-28, which has no connections,
 and calls of older clients that never said `initialize`.
@@ -10,10 +10,10 @@ trusts nobody without a key, which no browser sends by itself, and so it works b
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Path, Request
+from fastapi import Request
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import Response
@@ -23,7 +23,7 @@ from sandbox.api.mcp_connections import Connection, Connections
 from sandbox.api.mcp_events import EventLog, parse_event_id
 from sandbox.api.mcp_road import Exchange, Road, put_road
 from sandbox.api.mcp_server import McpHandlers
-from sandbox.api.services import Owner, Services
+from sandbox.api.services import Services
 from sandbox.errors import InvalidRequest, NotFound
 from sandbox.limits import MIB
 from sandbox.upstreams.json_values import VALUES_MAX, has_too_many
@@ -39,7 +39,6 @@ _ID: Final = "mcp-session-id"
 _VERSION: Final = "mcp-protocol-version"
 _LAST_EVENT: Final = "last-event-id"
 _OLDEST: Final = HANDSHAKE_PROTOCOL_VERSIONS[0]
-_METHODS: Final = ["POST", "GET", "DELETE"]
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -130,21 +129,6 @@ class _Served(Response):
         await self._app(scope, self._receive, noted)
         if unfinished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def mcp_routes(endpoint: McpEndpoint) -> APIRouter:
-    """Make the routes. They are no part of the documentation: the protocol is."""
-
-    async def of_session(session_id: Annotated[str, Path(max_length=500)], request: Request, owner: Owner) -> Response:
-        return await endpoint.answer(request, owner, session_id)
-
-    async def of_connection(request: Request, owner: Owner) -> Response:
-        return await endpoint.answer(request, owner, None)
-
-    router = APIRouter()
-    router.add_api_route("/tool_router/{session_id}/mcp", of_session, methods=_METHODS, include_in_schema=False)
-    router.add_api_route("/mcp", of_connection, methods=_METHODS, include_in_schema=False)
-    return router
 
 
 def _head(body: bytes) -> _Head:
