@@ -70,11 +70,11 @@ def test_a_missing_image_is_named_with_the_command_that_builds_it(
 def test_a_call_of_the_engine_that_never_ends_is_named_at_its_deadline(
     engine_socket: UnixAddress, sandbox_image: str, short_folder: Path, request_: str
 ) -> None:
-    with bench(engine_socket, sandbox_image, short_folder, engine_timeout_s="2") as made:
+    with bench(engine_socket, sandbox_image, short_folder, engine_timeout_s="4") as made:
         made.proxy.ignore(request_)
         error = made.refused("x")
         assert error["slug"] == "Runtime_EngineUnavailable"
-        assert "2 s" in error["message"]
+        assert "4 s" in error["message"]
         made.proxy.restore()
         assert made.server.run("1", session="x")["successful"]
         assert len(made.containers()) == 1
