@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -40,8 +40,8 @@ def extension(mime: str) -> str | None:
     return "json" if _JSON.fullmatch(mime) else None
 
 
-def contents(mime: str, value: Any) -> bytes:
-    """Give the bytes of a displayed value.
+def contents(mime: str, value: str | msgspec.Raw) -> bytes:
+    """Give the bytes of a displayed value: a text, or what else it is as JSON.
 
     Raises:
         ValueError: it is not what its MIME type says.
@@ -52,7 +52,7 @@ def contents(mime: str, value: Any) -> bytes:
         return binascii.a2b_base64(value.encode("ascii", "replace"))
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
-    return msgspec.json.encode(value)
+    return bytes(value)
 
 
 class ArtifactStore:
@@ -78,14 +78,14 @@ class ArtifactStore:
         """What there is now, oldest first."""
         return tuple(self._saved.values())
 
-    def save(self, mime: str, value: Any) -> Artifact | None:
+    def save(self, mime: str, value: str | msgspec.Raw) -> Artifact | None:
         """Save a displayed value in a new file; None when it could not be, or was one too many."""
         if len(self._saved) >= ARTIFACTS_MAX:
             self.dropped += 1
             return None
         return self._write(mime, value, None)
 
-    def replace(self, old: Artifact, value: Any) -> Artifact | None:
+    def replace(self, old: Artifact, value: str | msgspec.Raw) -> Artifact | None:
         """Save a new state in the same file; the old one stays when it cannot be."""
         return self._write(old.type, value, old)
 
@@ -95,14 +95,14 @@ class ArtifactStore:
         with contextlib.suppress(OSError):
             os.unlink(artifact.path)  # noqa: PTH108 - a path of ours, as text
 
-    def _write(self, mime: str, value: Any, old: Artifact | None) -> Artifact | None:
+    def _write(self, mime: str, value: str | msgspec.Raw, old: Artifact | None) -> Artifact | None:
         try:
             data = contents(mime, value)
             if not self._claim.take(len(data)):
                 self.problem = f"{mime} could not be saved: {self._claim.refusal}"
                 return None
             path = self._put(Path(old.path), data) if old else self._create(mime, data)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except ValueError as error:
             self.problem = f"{mime} could not be saved: {error}"
             return None
         except OSError as error:

@@ -134,8 +134,8 @@ class Bash:
                 for fd in files:
                     os.close(fd)
         except OSError as error:
-            note = f"bash could not be started ({error.strerror}); the sandbox may be out of processes or memory"
-            return BashResult(Ending.ERROR, note=note)
+            why = f"bash could not be started ({error.strerror}); the sandbox may be out of processes or memory"
+            return BashResult(Ending.ERROR, note=f"{why}: end some from Python, or restart the kernel")
 
 
 class _Call:

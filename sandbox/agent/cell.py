@@ -66,7 +66,7 @@ class Cell:
         self.reply: Reply | None = None
         self.idle = False
         self._emit = emit
-        self._raised: list[Raised] = []
+        self._raised: Raised | None = None
 
     @property
     def ended(self) -> bool:
@@ -85,7 +85,9 @@ class Cell:
             case Clear():
                 self.displays.clear(wait=content.wait)
             case Raised():
-                self._raised.append(content)
+                # Only the last can be what ended the cell; there may be a million before it.
+                self._shown()
+                self._raised = content
             case Stream():
                 stream = StreamName.STDERR if content.name == "stderr" else StreamName.STDOUT
                 self.streams.captures[stream].feed(content.text.encode("utf-8", "replace"))
@@ -95,13 +97,9 @@ class Cell:
     def close(self) -> CodeError | None:
         """Give the error that ended the cell, if one did; other errors that were shown go to standard error."""
         error = self._error()
-        for raised in self._raised:
-            text = plain("\n".join(raised.traceback) or f"{raised.ename}: {raised.evalue}")
-            self.streams.captures[StreamName.STDERR].feed(text.encode("utf-8", "replace") + b"\n")
-        for page in self.reply.payload if self.reply else ():
-            data = page.get("data")
-            if isinstance(data, dict) and isinstance(help_text := data.get("text/plain"), str):
-                self.displays.text(plain(help_text))
+        self._shown()
+        for page in self.reply.pages() if self.reply else ():
+            self.displays.text(plain(page))
         return error
 
     def notes(self) -> list[str]:
@@ -117,13 +115,20 @@ class Cell:
         reply = self.reply
         if reply is None or reply.status == "ok":
             return None
-        shown = self._raised.pop() if self._raised else None
+        shown, self._raised = self._raised, None
         if reply.ename == "NoneType" and shown is not None:
             # The value could not be shown: the reply does not say why, the message before it does.
             return code_error(shown.ename, shown.evalue, shown.traceback)
         if reply.ename == "SystemExit" and reply.evalue in _CLEAN_EXITS:
             return None
         return code_error(reply.ename, reply.evalue, reply.traceback)
+
+    def _shown(self) -> None:
+        """Put an error that was shown, and did not end the cell, to standard error."""
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            text = plain("\n".join(raised.traceback) or f"{raised.ename}: {raised.evalue}")
+            self.streams.captures[StreamName.STDERR].feed(text.encode("utf-8", "replace") + b"\n")
 
     def _saved(self, artifact: Artifact) -> None:
         if self._emit is not None:

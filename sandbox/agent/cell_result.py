@@ -1,20 +1,15 @@
 """From what a cell said and how it ended to its result."""
 
-import asyncio
-import contextlib
-import errno
-import os
 import signal
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox.agent.execution import Execution
+from sandbox.agent.joining import Joined, join_files, left_out
 from sandbox.agent.kernel import signal_name
 from sandbox.agent.output import bounded_text
 from sandbox.agent.resources import oom_kills
 from sandbox.agent.spill_room import Claim
-from sandbox.limits import INLINE_CHARS, MIB
+from sandbox.limits import INLINE_CHARS
 from sandbox.pipe.messages import CodeError, CodeResult, Ending, StreamName, StreamOutput
 
 
@@ -31,8 +26,8 @@ async def cell_result(execution: Execution, folder: Path, *, duration_ms: float,
     how = execution.died
     ending = _ending(execution, error)
     out_of_memory = _out_of_memory(execution)
-    results_path = await _results_path(stdout, value, folder / f"{streams.prefix}_results.txt", streams.claim)
-    notes = [words for words in (note, *cell.notes(), streams.claim.note()) if words]
+    results = await _results(stdout, value, folder / f"{streams.prefix}_results.txt", streams.claim)
+    notes = [words for words in (note, *cell.notes(), streams.claim.note(), results.why) if words]
     if out_of_memory and ending is not Ending.KERNEL_DIED:
         notes.append("a process of this cell was killed: out of memory")
     return CodeResult(
@@ -45,7 +40,7 @@ async def cell_result(execution: Execution, folder: Path, *, duration_ms: float,
         stdout=stdout,
         stderr=stderr,
         value=value,
-        results_path=results_path,
+        results_path=results.path,
         error=error,
         artifacts=cell.store.saved,
         artifacts_dropped=cell.store.dropped,
@@ -71,48 +66,15 @@ def _out_of_memory(execution: Execution) -> bool:
     return may_be and oom_kills() > execution.oom_kills_before
 
 
-async def _results_path(stdout: StreamOutput, value: StreamOutput, path: Path, claim: Claim) -> str | None:
+async def _results(stdout: StreamOutput, value: StreamOutput, path: Path, claim: Claim) -> Joined:
     """Give the file with the whole notebook view, stdout and then the value, when that is too long for an answer."""
     spilled = stdout.path is not None or value.path is not None
     if not spilled and len(stdout.text) + len(value.text) <= INLINE_CHARS:
-        return None
+        return Joined(None)
     if not value.bytes:
-        return stdout.path
+        return Joined(stdout.path)
     if not stdout.bytes:
-        return value.path
+        return Joined(value.path)
     if not claim.take(stdout.bytes + value.bytes):
-        return None
-    return await _join_files([stdout, value], path)
-
-
-async def _join_files(parts: list[StreamOutput], path: Path) -> str | None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, flags, 0o644), "wb") as target:
-            for part in parts:
-                # Piece by piece, for a spill may be a gigabyte; in no thread, for user code may have used up all.
-                for piece in _pieces(part):
-                    target.write(piece)
-                    await asyncio.sleep(0)
-    except OSError:
-        # The disk is full: the parts are where they are, only the joined view is missing.
-        with contextlib.suppress(OSError):
-            os.unlink(path)  # noqa: PTH108 - of this module's own making, as the spills are
-        return None
-    return str(path)
-
-
-def _pieces(part: StreamOutput) -> Iterator[bytes]:
-    """Give a stream from its text or its file, as much as it had: user code may have put anything in its place."""
-    if part.path is None:
-        yield part.text.encode()
-        return
-    fd = os.open(part.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as source:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", part.path)
-        left = part.bytes
-        while left > 0 and (piece := source.read(min(left, MIB))):
-            left -= len(piece)
-            yield piece
+        return left_out(claim.refusal)
+    return await join_files([stdout, value], path)

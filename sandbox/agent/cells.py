@@ -79,8 +79,9 @@ class Cells:
     ) -> CodeResult:
         """Run a cell when its turn comes and say how it ended.
 
-        When no kernel can be started (user code broke its own environment), the ending is `kernel_died`, not
-        started, with the kernel's last words in `note`; the next cell tries again.
+        `queue_timeout_s` bounds all that comes before its start: the wait for its turn and for a kernel. When no kernel
+        can be started (user code broke its own environment), the ending is `kernel_died`, not started, with the
+        kernel's last words in `note`; the next cell tries again.
 
         Raises:
             CallFault: `busy` when too many cells wait already.
@@ -94,8 +95,10 @@ class Cells:
         try:
             # In a loop: a kernel may end in the moment between its readiness and our turn.
             while (kernel := self._keeper.usable) is None:
-                if not await self._kernel_ready(interrupted):
-                    return CodeResult(ending=Ending.INTERRUPTED, action=Action.NOT_STARTED)
+                left_s = asked_at + queue_timeout_s - time.perf_counter()
+                if (ending := await self._kernel_ready(left_s, interrupted)) is not None:
+                    note = "no kernel was ready in time" if ending is Ending.TIMED_OUT else None
+                    return CodeResult(ending=ending, action=Action.NOT_STARTED, note=note)
             waited_ms = 0.0 if at_once else round((time.perf_counter() - asked_at) * 1000, 3)
             begin = partial(Execution.begin, code=code, timeout_s=timeout_s, waited_ms=waited_ms)
             return await self._run(kernel, begin, interrupted, emit, execution_id=execution_id)
@@ -186,16 +189,18 @@ class Cells:
         else:
             self._taken = False
 
-    async def _kernel_ready(self, interrupted: asyncio.Event) -> bool:
-        """Wait for the kernel (True) or for the interruption (False)."""
+    async def _kernel_ready(self, left_s: float, interrupted: asyncio.Event) -> Ending | None:
+        """Wait for a kernel, at most so long. None: there is one; else why there is none."""
         ready = asyncio.create_task(self._keeper.ready())
         watch = asyncio.create_task(interrupted.wait())
         both: set[asyncio.Task[Any]] = {ready, watch}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=max(0.0, left_s), return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
-            return not interrupted.is_set()
+            if interrupted.is_set():
+                return Ending.INTERRUPTED
+            return None if ready.done() else Ending.TIMED_OUT
         finally:
             ready.cancel()
             watch.cancel()

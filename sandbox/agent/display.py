@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from sandbox.agent.artifacts import ArtifactStore, extension
-from sandbox.agent.kernel_wire import Display, UpdateDisplay
+from sandbox.agent.kernel_wire import Display, UpdateDisplay, text_of
 from sandbox.limits import MIB
 from sandbox.pipe.messages import Artifact
 
 TEXT_MAX_CHARS: Final = 64 * MIB
 """Characters of displayed text that one cell keeps in memory until its end."""
+
+_SHOWN_CHARS: Final = 256
+"""Each displayed thing counts as this much more, for it takes memory even when it has no text."""
 
 _INSTEAD_OF_TEXT: Final = ("image/", "audio/", "video/", "application/pdf")
 """Kinds whose plain text is no more than `<Figure size 640x480>`: where it was saved says more."""
@@ -42,18 +47,18 @@ class Displays:
             self.clear()
         name = display.display_id
         shown = self._by_id.get(name) if name and isinstance(display, UpdateDisplay) else None
-        if shown is None:
-            shown = _Shown()
-            self._shown.append(shown)
+        if shown is None and (shown := self._add()) is None:
+            return
+        if name and name not in self._by_id:
+            self._chars += len(name)
         if name:
             self._by_id[name] = shown
         self._set(shown, display.data)
 
     def text(self, text: str) -> None:
         """Add a text that was not displayed, such as a page of help."""
-        shown = _Shown()
-        self._shown.append(shown)
-        self._set_text(shown, text)
+        if (shown := self._add()) is not None:
+            self._set_text(shown, text)
 
     def clear(self, *, wait: bool = False) -> None:
         """Take all away, now or when the next display comes."""
@@ -71,11 +76,23 @@ class Displays:
         """Give the text of all that is shown, one after the other."""
         return "\n".join(shown.text for shown in self._shown if shown.text)
 
-    def _set(self, shown: _Shown, data: dict[str, Any]) -> None:
+    def _add(self) -> _Shown | None:
+        """Make a place for one more displayed thing; None when there are too many."""
+        if self._chars + _SHOWN_CHARS > TEXT_MAX_CHARS:
+            self.cut = True
+            return None
+        self._chars += _SHOWN_CHARS
+        shown = _Shown()
+        self._shown.append(shown)
+        return shown
+
+    def _set(self, shown: _Shown, data: dict[str, msgspec.Raw]) -> None:
         files, notes = {}, []
-        for mime, value in data.items():
+        for mime, raw in data.items():
             if extension(mime) is None:
                 continue
+            text = text_of(raw)
+            value = raw if text is None else text
             old = shown.files.pop(mime, None)
             saved = self._store.replace(old, value) if old else self._store.save(mime, value)
             if artifact := saved or old:
@@ -97,9 +114,8 @@ class Displays:
             self._on_text(text + "\n")
 
 
-def _plain(data: dict[str, Any]) -> str:
+def _plain(data: dict[str, msgspec.Raw]) -> str:
     for mime in ("text/plain", "text/markdown", "text/latex"):
-        value = data.get(mime)
-        if isinstance(value, str) and value:
+        if value := text_of(data.get(mime)):
             return value
     return ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from sandbox.agent.listing import DRAFT_PREFIX, list_page
+from sandbox.agent.naming import meant, shown
 from sandbox.agent.removing import Stopped, remove_tree
 from sandbox.errors import CallFault
 from sandbox.limits import CHUNK_BYTES
@@ -47,7 +48,7 @@ class Files:
     """Serves the file methods. Every path is absolute; a disk that is slow does not hold up the loop.
 
     All methods raise CallFault: `not_found`, `not_a_file`, `permission`, `no_space`, `invalid`, `outside` (a link leads
-    out of the folder that was named), `changed`, `too_deep` or `io`, with the path in the message.
+    out of the folder that was named), `changed`, `ambiguous`, `too_deep` or `io`, with the path in the message.
     """
 
     def __init__(self) -> None:
@@ -223,12 +224,12 @@ def _check_inside(path: Path, real: str, inside: str | None) -> None:
     """See that `real`, where `path` leads, is the folder `inside` or in it. What code changes meanwhile is its own."""
     folder = os.path.realpath(inside) if inside is not None else "/"
     if not f"{real}/".startswith(f"{folder.rstrip('/')}/"):
-        raise CallFault("outside", f"{path}: a link leads out of {inside}")
+        raise CallFault("outside", f"{shown(str(path))}: a link leads out of {inside}")
 
 
 def _open(path: Path, inside: str | None = None) -> tuple[int, FileInfo]:
     """Open a regular file for reading. Never waits: a FIFO that nobody writes is refused, not opened."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(meant(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -254,6 +255,7 @@ def _check_target(path: Path, inside: str | None) -> None:
 
 
 def _delete(path: Path, inside: str | None, stopped: Stopped) -> None:
+    path = meant(path)
     _check_inside(path, os.path.realpath(path.parent), inside)
     if path.is_dir() and not path.is_symlink():
         remove_tree(path, stopped)

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import logging
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,7 +17,11 @@ from sandbox.errors import CallFault
 from sandbox.limits import READY_TIMEOUT_S
 from sandbox.pipe.messages import KernelState, StreamName
 
+log = logging.getLogger(__name__)
+
 _WORDS_BYTES: Final = 4000
+_DEATH_WAIT_S: Final = 10.0
+"""A killed kernel that has not ended by then is left behind: nobody has to wait for it."""
 START_FAILED: Final = "kernel_start_failed"
 
 
@@ -60,6 +66,8 @@ class KernelKeeper:
         self._served = False
         self._closing = False
         self._words = b""
+        self._killed: Kernel | None = None
+        self._ready_by = self._limit()
         self._ready: asyncio.Future[str | None] = self._loop.create_future()
 
     @property
@@ -87,6 +95,7 @@ class KernelKeeper:
         self._renew()
         self._condemned = self._failed = False
         self._words = b""
+        self._ready_by = self._limit()
         try:
             self._kernel = Kernel(
                 self,
@@ -112,8 +121,12 @@ class KernelKeeper:
         while (kernel := self.usable) is None:
             if not self._failed:
                 self._renew()
+            if self._kernel is not None and self._kernel.dying:
+                # When only its main thread has ended, the others would keep it for ever.
+                self._kill(self._kernel)
             ready = self._ready  # there may be another one when this task goes on
-            await asyncio.wait({ready}, timeout=READY_TIMEOUT_S)
+            # From its start, not from this call: one that hangs is found by callers that have little time, too.
+            await asyncio.wait({ready}, timeout=max(0.0, self._ready_by - self._loop.time()))
             if not ready.done():
                 self.kill()
                 raise CallFault(START_FAILED, self._explain(f"the kernel was not ready after {READY_TIMEOUT_S:.0f} s"))
@@ -130,8 +143,9 @@ class KernelKeeper:
         if self._kernel is None or self._kernel.ended:
             return
         self._renew()
+        self._ready_by = self._limit()
         self._condemned = True
-        self._kernel.kill()
+        self._kill(self._kernel)
 
     async def aclose(self) -> None:
         """Kill the kernel for good and close the pipes."""
@@ -155,6 +169,8 @@ class KernelKeeper:
 
     def kernel_ended(self, kernel: Kernel, how: Exit) -> None:
         """Start another, unless it never got ready by itself: that would fail again and again."""
+        if kernel is not self._kernel:
+            return  # it was left behind
         self._pipes.drain()
         wanted = self._condemned
         if kernel.ready or wanted:
@@ -166,6 +182,18 @@ class KernelKeeper:
         else:
             self._fail(f"the kernel could not be started: it ended at once ({describe(how)})")
 
+    def _kill(self, kernel: Kernel) -> None:
+        kernel.kill()
+        if self._killed is not kernel:
+            self._killed = kernel
+            self._loop.call_later(_DEATH_WAIT_S, self._leave, kernel)
+
+    def _leave(self, kernel: Kernel) -> None:
+        """A killed kernel hangs in the machine's kernel, or something traces it: go on without it."""
+        if kernel is self._kernel and not kernel.ended and not self._closing:
+            log.warning("the kernel %d was killed and has not ended; another one is started", kernel.pid)
+            self.kernel_ended(kernel, Exit(None, signal.SIGKILL))
+
     def _output(self, stream: StreamName, data: bytes) -> None:
         if self._kernel is None or not self._kernel.ready:
             self._words = (self._words + data)[-_WORDS_BYTES:]
@@ -176,6 +204,10 @@ class KernelKeeper:
     def _renew(self) -> None:
         if self._ready.done():
             self._ready = self._loop.create_future()
+            self._ready_by = self._limit()
+
+    def _limit(self) -> float:
+        return self._loop.time() + READY_TIMEOUT_S
 
     def _fail(self, why: str) -> None:
         self._failed = True

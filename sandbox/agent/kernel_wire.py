@@ -4,11 +4,12 @@ No sockets in here. What the kernel says is made by user code as well, so everyt
 not parse is dropped, or has its default.
 """
 
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
 DELIMITER: Final = b"<IDS|MSG>"
+_NAME_CHARS: Final = 1_000
 _DATE: Final = "2025-01-01T00:00:00.000000Z"
 
 # --- what the kernel says -------------------------------------------------------------------------
@@ -28,7 +29,12 @@ class Reply(msgspec.Struct, frozen=True):
     evalue: str = ""
     traceback: list[str] = []
     execution_count: int | None = None
-    payload: list[dict[str, Any]] = []
+    payload: list[dict[str, msgspec.Raw]] = []
+
+    def pages(self) -> list[str]:
+        """Give the texts that were to be shown beside the cell, such as pages of help."""
+        found = (_tolerant(_page, page.get("data", b"")) for page in self.payload)
+        return [text for page in found if page and (text := text_of(page.get("text/plain")))]
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -40,16 +46,19 @@ class Raised(msgspec.Struct, frozen=True):
 
 
 class Display(msgspec.Struct, frozen=True):
-    """Something was displayed, or is the value of the last expression. `data`: MIME type to value."""
+    """Something was displayed, or is the value of the last expression. `data`: MIME type to value, as JSON.
 
-    data: dict[str, Any] = {}
-    transient: dict[str, Any] = {}
+    The values are not made into objects: a document of 30 MB would be 800 MB of them, and lose its long numbers.
+    """
+
+    data: dict[str, msgspec.Raw] = {}
+    transient: dict[str, msgspec.Raw] = {}
 
     @property
     def display_id(self) -> str | None:
         """The name under which a later display replaces this one."""
-        name = self.transient.get("display_id")
-        return name if isinstance(name, str) else None
+        name = text_of(self.transient.get("display_id"))
+        return name[:_NAME_CHARS] if name else None
 
 
 class UpdateDisplay(Display, frozen=True):
@@ -88,7 +97,9 @@ REPLY_MISSING: Final = Reply(
     "error", "KernelReplyError", "the kernel ended this code but could not say how; what it printed may tell why"
 )
 _DISPLAYS: Final = ("execute_result", "display_data")
-_DISPLAY_UNREAD: Final = Display({"text/plain": "[a display that could not be read: not JSON, or nested too deeply]"})
+_DISPLAY_UNREAD: Final = Display(
+    {"text/plain": msgspec.Raw(b'"[a display that could not be read: not JSON, or nested too deeply]"')}
+)
 
 
 class _Header(msgspec.Struct):
@@ -97,6 +108,8 @@ class _Header(msgspec.Struct):
 
 
 _header = msgspec.json.Decoder(_Header)
+_text = msgspec.json.Decoder(str)
+_page = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -135,14 +148,19 @@ def decode(frames: list[bytes]) -> Message | None:
 T = TypeVar("T")
 
 
-def _tolerant(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+def text_of(value: msgspec.Raw | None) -> str | None:
+    """Give a value that is a text; None when it is something else."""
+    return _tolerant(_text, value) if value is not None and memoryview(value)[:1].tobytes() == b'"' else None
+
+
+def _tolerant(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T | None:
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         # Text with lone surrogates leaves the kernel as invalid UTF-8.
-        return decoder.decode(data.decode("utf-8", "replace"))
+        return decoder.decode(bytes(data).decode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from sandbox.agent.naming import shown
 from sandbox.agent.removing import Stopped
 from sandbox.errors import CallFault
 from sandbox.pipe.messages import FileInfo, FileList
@@ -103,8 +104,7 @@ def _listed(entry: "os.DirEntry[str]", stopped: Stopped) -> bool:
 
 
 def _relative(base: str, entry: "os.DirEntry[str]") -> str:
-    # Names are bytes; those that are no UTF-8 are shown with U+FFFD.
-    name = os.fsencode(entry.name).decode("utf-8", "replace")
+    name = shown(entry.name)
     return f"{base}{name}/" if entry.is_dir(follow_symlinks=False) else base + name
 
 

@@ -14,8 +14,12 @@ from sandbox.limits import KIB
 
 _READ_BYTES: Final = 256 * KIB
 
-HELD_PIPES_MAX: Final = 64
-"""Pipes of ended commands that are read on for the background jobs that hold them."""
+HELD_PIPES_MAX: Final = 512
+"""Pipes of ended commands that are read on for the background jobs that hold them.
+
+Two a job, so those of half as many jobs as a sandbox of the standard size has processes for. With a file for each
+they are a quarter of the files that the agent may open; connections of helpers may be another.
+"""
 
 
 class OutputPipe:

@@ -54,7 +54,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SandboxInfo:
-    """What the engine knows of one sandbox. `detail`: exit code, out of memory and the like, in words."""
+    """What the engine knows of one sandbox. `detail`: exit code, memory used up and the like, in words."""
 
     sandbox_id: str
     size: str

@@ -256,7 +256,7 @@ async def attach(
         link.close()
         if isinstance(error, OSError):  # TimeoutError and ssl.SSLError are too
             words = str(error) or f"silent for {timeout_s:g} s"
-            raise EngineUnavailable(f"no stream from the engine at {address}: {words}") from error
+            raise EngineUnavailable("no stream from the engine", inside=f"at {address}: {words}") from error
         raise
     return link
 

@@ -112,17 +112,20 @@ class DockerEngine:
 
     def _silent(self, what: str) -> EngineUnavailable:
         return EngineUnavailable(
-            f"the Docker engine at {self.address} did not {what} within {self.timeout_s:g} s",
+            f"the Docker engine did not {what} within {self.timeout_s:g} s",
+            inside=f"({self.address})",
             suggested_fix="look at its log and at the load and free disk space of its machine",
         )
 
     def _unreachable(self, error: Exception) -> EngineUnavailable:
         if "Permission denied" in str(error):
             return EngineUnavailable(
-                f"this user may not use the Docker engine at {self.address}", suggested_fix=_JOIN_GROUP
+                "the controller may not use the Docker engine", inside=f"at {self.address}", suggested_fix=_JOIN_GROUP
             )
         return EngineUnavailable(
-            f"no Docker engine answers at {self.address}: {_root_cause(error)}", suggested_fix=_START_ENGINE
+            "no Docker engine answers",
+            inside=f"at {self.address}: {_root_cause(error)}",
+            suggested_fix=_START_ENGINE,
         )
 
 

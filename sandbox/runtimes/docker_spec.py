@@ -25,7 +25,8 @@ USER: Final = "1000:1000"
 SHM_BYTES: Final = 64 * MIB
 OPEN_FILES_MAX: Final = 4096
 """Enough for any notebook, and below every usual hard limit of an engine (it cannot give more than it has)."""
-OOM_SCORE_ADJ: Final = 500
+OOM_SCORE_ADJ: Final = 200
+"""Of the agent. What it starts has 500: when memory is used up, they go before it, and all of them before the host."""
 NO_NEW_PRIVILEGES: Final = "no-new-privileges"
 
 
@@ -283,7 +284,8 @@ def _detail(state: Document) -> str:
         return "never started"
     words = [f"exit code {state.get('ExitCode')}"]
     if state.get("OOMKilled"):
-        words.append("out of memory")
+        # The engine says it of any process in the container, at any time before: it need not be how this ended.
+        words.append("memory was used up in it")
     if state.get("Error"):
         words.append(str(state["Error"]))
     return ", ".join(words)

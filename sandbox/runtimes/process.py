@@ -3,10 +3,9 @@
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +30,7 @@ SOURCE_FOLDER: Final = Path(sandbox.__file__).parent.parent
 
 @dataclass(slots=True)
 class _Running:
-    """One child, its folder and whose it is."""
+    """One child, its folder and whose it is. `changing`: held by what starts, ends, freezes or thaws it."""
 
     spec: SandboxSpec
     folder: Path
@@ -39,6 +38,7 @@ class _Running:
     words: LastWords
     paused: bool = False
     removing: bool = False
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class ProcessRuntime:
@@ -92,7 +92,7 @@ class ProcessRuntime:
         try:
             folder = self._make_folder(spec)
         except OSError as error:
-            raise EngineUnavailable(f"no folder for a sandbox in {self._folder}: {error}") from error
+            raise EngineUnavailable("no folder for a sandbox", inside=f"in {self._folder}: {error}") from error
         words = LastWords(spec.sandbox_id, self._on_log)
         try:
             child = await self._start_agent(folder, words)
@@ -123,29 +123,33 @@ class ProcessRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Stop the agent and all that descends from it by signals; see `Runtime.pause`."""
-        running = self._must_live(sandbox_id, paused=True)
-        running.paused = True
-        await asyncio.to_thread(process_tree.freeze, running.child.pid)
+        async with self._changing(sandbox_id):
+            running = self._must_live(sandbox_id, paused=True)
+            running.paused = True
+            await asyncio.to_thread(process_tree.freeze, running.child.pid)
 
     async def resume(self, sandbox_id: str) -> None:
         """Let the agent and its descendants go on; see `Runtime.resume`."""
-        running = self._must_live(sandbox_id, paused=True)
-        await asyncio.to_thread(process_tree.thaw, running.child.pid)
-        running.paused = False
+        async with self._changing(sandbox_id):
+            running = self._must_live(sandbox_id, paused=True)
+            await asyncio.to_thread(process_tree.thaw, running.child.pid)
+            running.paused = False
 
     async def stop(self, sandbox_id: str) -> None:
         """End the agent and keep its folder; see `Runtime.stop`."""
-        running = self._must_exist(sandbox_id)
-        await _end(running)
-        running.paused = False
+        async with self._changing(sandbox_id):
+            running = self._must_exist(sandbox_id)
+            await _end(running)
+            running.paused = False
 
     async def start(self, sandbox_id: str) -> None:
         """Start a new agent in the folder of the old one; see `Runtime.start`."""
-        running = self._must_exist(sandbox_id)
-        if running.child.exited:
-            words = LastWords(sandbox_id, self._on_log)
-            running.child = await self._start_agent(running.folder, words)
-            running.words = words
+        async with self._changing(sandbox_id):
+            running = self._must_exist(sandbox_id)
+            if running.child.exited:
+                words = LastWords(sandbox_id, self._on_log)
+                running.child = await self._start_agent(running.folder, words)
+                running.words = words
 
     async def resize(self, sandbox_id: str, size: Size) -> bool:  # noqa: ARG002 - nothing here has limits
         """Say that there are no limits to change; see `Runtime.resize`."""
@@ -153,13 +157,14 @@ class ProcessRuntime:
         return False
 
     async def remove(self, sandbox_id: str) -> None:
-        """End the agent, kill what is left of its group, delete its folder; see `Runtime.remove`."""
+        """End the agent with all that it started, delete its folder; see `Runtime.remove`."""
         running = self._running.get(sandbox_id)
         if running is None:
             return
         # Before the agent ends: who looks in between must not take it for one that ended and kept its files.
         running.removing = True
-        await _end(running)
+        async with running.changing:
+            await _end(running)
         await asyncio.to_thread(shutil.rmtree, running.folder, ignore_errors=True)
         self._running.pop(sandbox_id, None)
 
@@ -172,6 +177,9 @@ class ProcessRuntime:
         async with asyncio.TaskGroup() as group:
             for sandbox_id in self._running:
                 group.create_task(self.remove(sandbox_id))
+
+    def _changing(self, sandbox_id: str) -> asyncio.Lock:
+        return self._must_exist(sandbox_id).changing
 
     def _must_exist(self, sandbox_id: str) -> _Running:
         running = self._running.get(sandbox_id)
@@ -234,7 +242,7 @@ async def _end(running: _Running) -> None:
         await asyncio.to_thread(process_tree.thaw, child.pid)
     child.end_input()
     if not await child.wait_exited(_END_GRACE_S):
-        child.kill_group(signal.SIGKILL)
+        await asyncio.to_thread(process_tree.kill, child.pid)
         await child.wait_exited(_KILL_GRACE_S)
     child.close()
 

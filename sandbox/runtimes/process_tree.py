@@ -1,4 +1,4 @@
-"""A process with all that descends from it, on this machine: frozen and thawed by signals."""
+"""A process with all that descends from it, on this machine: frozen, thawed and killed by signals."""
 
 import os
 import signal
@@ -18,6 +18,13 @@ def thaw(pid: int) -> None:
     for child in descendants(pid):
         _signal(child, signal.SIGCONT)
     _signal(pid, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    """Kill all that descends from a process, and the process: it is stopped before, so that it starts no more."""
+    _signal(pid, signal.SIGSTOP)
+    for child in (*descendants(pid), pid):
+        _signal(child, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from sandbox.agent.artifacts import ArtifactStore, contents, extension
 from sandbox.agent.spill_room import SpillRoom
@@ -107,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_a_problem_in_words(tmp_path: Path) -> N
 def test_a_picture_that_is_no_text_is_a_problem_in_words(tmp_path: Path) -> None:
     store = store_in(tmp_path)
 
-    assert store.save("image/png", ["no", "text"]) is None
+    assert store.save("image/png", Raw(b'["no", "text"]')) is None
     assert store.problem is not None
     assert "not base64" in store.problem
 

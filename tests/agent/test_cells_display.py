@@ -64,8 +64,9 @@ async def test_a_table_is_text_inline_and_html_in_a_file(here: Place) -> None:
     [
         ("HTML('<b>bold</b>')", "text/html", ".html", "<b>bold</b>"),
         ("SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>')", "image/svg+xml", ".svg", "<svg"),
-        ("JSON({'a': 1})", "application/json", ".json", '{"a":1}'),
-        ("display({'application/vnd.plotly.v1+json': {'data': []}}, raw=True)", None, ".json", '{"data":[]}'),
+        ("JSON({'a': 1})", "application/json", ".json", '{"a": 1}'),
+        ("JSON({'a': 10**25})", "application/json", ".json", '{"a": 10000000000000000000000000}'),
+        ("display({'application/vnd.plotly.v1+json': {'data': []}}, raw=True)", None, ".json", '{"data": []}'),
     ],
 )
 async def test_rich_results_are_files_of_their_kind(

@@ -79,6 +79,19 @@ async def test_a_kernel_that_cannot_start_gives_its_last_words(tmp_path: Path) -
             await opened.cells.ready()
 
 
+async def test_the_wait_for_a_kernel_is_within_the_same_deadline_as_the_wait_for_a_turn(tmp_path: Path) -> None:
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    async with place(python=str(slow)) as opened, asyncio.timeout(10):
+        results = await asyncio.gather(
+            opened.run("'first'", queue_timeout_s=0.05), opened.run("'second'", queue_timeout_s=0.1)
+        )
+
+    assert [(result.ending, result.action) for result in results] == [(Ending.TIMED_OUT, Action.NOT_STARTED)] * 2
+    assert results[0].note == "no kernel was ready in time"
+
+
 async def test_a_kernel_that_could_not_start_is_tried_again(tmp_path: Path) -> None:
     python = tmp_path / "python"
     async with place(python=str(python)) as opened:

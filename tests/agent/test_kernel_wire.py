@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import Raw
 
 from sandbox.agent.kernel_wire import (
     DELIMITER,
@@ -37,7 +38,7 @@ def test_displays_have_their_data_and_their_id(kind: str) -> None:
 
     assert message is not None
     assert isinstance(message.content, Display)
-    assert (message.content.data, message.content.display_id) == ({"text/plain": "x"}, "it")
+    assert (message.content.data, message.content.display_id) == ({"text/plain": Raw(b'"x"')}, "it")
 
 
 def test_an_update_is_told_apart_from_a_display() -> None:
@@ -48,7 +49,7 @@ def test_an_update_is_told_apart_from_a_display() -> None:
 
 
 def test_a_display_id_that_is_no_text_is_none() -> None:
-    assert Display(transient={"display_id": 5}).display_id is None
+    assert Display(transient={"display_id": Raw(b"5")}).display_id is None
 
 
 def test_broken_utf8_is_replaced() -> None:
@@ -91,7 +92,7 @@ def test_a_display_that_cannot_be_read_is_shown_as_such(content: bytes) -> None:
 
     assert message is not None
     assert isinstance(message.content, Display)
-    assert "could not be read" in message.content.data["text/plain"]
+    assert b"could not be read" in bytes(message.content.data["text/plain"])
 
 
 def test_a_request_aborts_nothing_and_asks_for_no_input() -> None:

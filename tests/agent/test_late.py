@@ -1,11 +1,14 @@
 """Displays between two cells: the last of them are kept, in bounded memory, and what is not is said."""
 
+import msgspec
+from msgspec import Raw
+
 from sandbox.agent.kernel_wire import Display, Message
 from sandbox.agent.late import LateMessages
 
 
 def shown(text: str) -> Message:
-    return Message("earlier", Display({"text/plain": text}))
+    return Message("earlier", Display({"text/plain": Raw(msgspec.json.encode(text))}))
 
 
 def test_what_is_kept_is_given_once_and_in_order() -> None:

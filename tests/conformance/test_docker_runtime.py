@@ -132,7 +132,7 @@ async def test_running_out_of_memory_is_named(runtime_of: RuntimeOf, image_of: I
     await runtime.create(spec)
     async with asyncio.timeout(60):
         await Echo(await runtime.open(spec.sandbox_id)).closed
-    assert "out of memory" in (await runtime.inspect(spec.sandbox_id)).detail
+    assert "memory was used up in it" in (await runtime.inspect(spec.sandbox_id)).detail
 
 
 async def test_a_paused_sandbox_cannot_be_opened_but_removed(

@@ -154,3 +154,18 @@ def test_a_home_that_was_shut_can_be_opened_again(fault_server: Controller) -> N
     assert (ending(answer)[:2], answer["data"]["stdout"]) == (("completed", "none"), "/\n"), answer
     assert bash(fault_server, session, "pwd; cat kept.txt")["data"]["stdout"] == "/home/user\nkept\n"
     usable(fault_server, session)
+
+
+@fault("B10")
+def test_40_background_jobs_that_hold_their_output_all_go_on(fault_server: Controller) -> None:
+    session = "many jobs"
+    bash(fault_server, session, "mkfifo gate")
+    paths = []
+    for number in range(40):
+        data = bash(fault_server, session, f"(read -r _ < gate; echo late {number} && touch done{number}) &")["data"]
+        paths.append(data["execution"]["note"].split("what it writes goes to ")[1].split(" and ")[0])
+    waiting = "seq 40 > gate; until [ $(ls done* | wc -l) = 40 ]; do sleep 0.05; done 2> /dev/null"
+    assert bash(fault_server, session, waiting, timeout=30)["error"] is None
+    said = bash(fault_server, session, f"cat {' '.join(paths)} | sort -nk 2")["data"]["stdout"]
+    assert said == "".join(f"late {number}\n" for number in range(40))
+    usable(fault_server, session)

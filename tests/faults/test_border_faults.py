@@ -360,6 +360,30 @@ def test_the_limits_of_process_1_are_out_of_reach(fault_server: Controller, limi
     usable(fault_server, SESSION)
 
 
+ITS_TIME: Final = """
+import os
+for change in (
+    lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 19),
+    lambda pid: os.setpriority(os.PRIO_PGRP, pid, 19),
+    lambda pid: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
+    lambda pid: os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))}),
+):
+    for pid in (1, 0):
+        try:
+            print(change(pid))
+        except PermissionError:
+            print('refused')
+"""
+
+
+@fault("S08")
+def test_the_time_of_process_1_is_out_of_reach(fault_server: Controller) -> None:
+    assert bash(fault_server, SESSION, f'python3 -c "{ITS_TIME}"')["data"]["stdout"] == "refused\nNone\n" * 4
+    all_of_it = bash(fault_server, SESSION, "renice -n 19 -u $(id -u); ionice -c 3 -u $(id -u); ionice -c 3 -p 1")
+    assert all_of_it["data"]["stderr"].lower().count("operation not permitted") == 3, all_of_it
+    usable(fault_server, SESSION)
+
+
 @fault("S06")
 def test_code_values_and_keys_are_never_in_the_log(fault_server: Controller) -> None:
     python(fault_server, SESSION, "marked_code = 'marked-value'; raise ValueError('marked-' + 'error')")

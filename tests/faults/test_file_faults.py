@@ -52,3 +52,23 @@ def test_a_folder_that_is_too_deep_is_refused_in_words_and_bash_removes_it(fault
     assert "too many folders in each other" in refused.json()["error"]["message"]
     assert bash(fault_server, SESSION, "rm -r /mnt/files/deep")["data"]["exit_code"] == 0
     usable(fault_server, SESSION)
+
+
+@fault("F04")
+def test_a_file_whose_name_is_no_utf8_is_reached_by_the_name_that_is_shown(fault_server: Controller) -> None:
+    made = r"mkdir odd $'odd/d\xff'; echo 1 > $'odd/d\xff/\xe9t\xe9'; echo 2 > $'odd/\xef\xbf\xbd'"
+    bash(fault_server, SESSION, f"cd /mnt/files; {made}")
+    place = f"/v1/sessions/{SESSION}/files"
+    with fault_server.client() as client:
+        names = [item["mount_relative_path"] for item in client.get(place, params={"prefix": "odd/"}).json()["items"]]
+        assert names == ["odd/d\ufffd/\ufffdt\ufffd", "odd/\ufffd"]
+        assert [client.get(f"{place}/{name}").text for name in names] == ["1\n", "2\n"]
+        # One of another name that is shown alike: which is meant cannot be known.
+        bash(fault_server, SESSION, r"cd /mnt/files/odd; cp $'d\xff/\xe9t\xe9' $'d\xff/\xe8t\xe8'")
+        refused = client.delete(f"{place}/{names[0]}")
+        assert (refused.status_code, "several names" in refused.text) == (422, True), refused.text
+        bash(fault_server, SESSION, r"rm /mnt/files/odd/$'d\xff/\xe8t\xe8'")
+        assert client.delete(f"{place}/{names[0]}").status_code == 200
+        assert client.delete(f"{place}/odd/d\ufffd").status_code == 200
+    assert bash(fault_server, SESSION, "ls -A /mnt/files/odd; rm -r /mnt/files/odd")["data"]["stdout"] == "\ufffd\n"
+    usable(fault_server, SESSION)

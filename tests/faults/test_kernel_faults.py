@@ -202,8 +202,10 @@ def test_an_end_without_a_reply_is_an_error_and_not_a_wait(fault_server: Control
     assert ending(answer) == ("error", "none", "kept", "kept"), answer
     assert answer["error"].startswith("KernelReplyError: the kernel ended this code but could not say how")
     assert "'NoneType' object is not callable" in answer["data"]["stderr"]
-    with fault_server.client() as client:
-        assert client.post(f"/v1/sessions/{session}/restart_kernel").status_code == 200
+    # Nor will it ever say so again.
+    answer = python(fault_server, session, "1")
+    assert ending(answer) == ("kernel_died", "none", "lost", "kept"), answer
+    assert "the kernel ends: code took away what it needs to answer" in answer["data"]["stderr"]
     usable(fault_server, session)
 
 
@@ -226,6 +228,40 @@ def test_a_kernel_that_cannot_answer_any_more_ends_and_another_one_serves(fault_
     assert ending(answer)[0] in {"completed", "kernel_died"}, answer
     usable(fault_server, SESSION)
     assert bash(fault_server, SESSION, "cat kept.txt")["data"]["stdout"] == "kept\n"
+
+
+@fault("K58")
+def test_a_kernel_whose_main_thread_has_ended_is_replaced_at_once(fault_server: Controller) -> None:
+    code = (
+        "import asyncio, ctypes\nleave = ctypes.CDLL(None).pthread_exit\n"
+        "_ = asyncio.get_running_loop().call_later(0.01, leave, None)"
+    )
+    assert ending(python(fault_server, SESSION, code)) == ("completed", "none", "kept", "kept")
+    ended = "until [[ $(ps -o stat= --ppid 1) == *Z* ]]; do sleep 0.02; done"
+    assert bash(fault_server, SESSION, ended, timeout=30)["error"] is None
+    usable(fault_server, SESSION)
+
+
+TRACES: Final = """
+import ctypes, os, signal, time
+ptrace, seize = ctypes.CDLL(None).ptrace, 0x4206
+assert ptrace(seize, KERNEL, 0, 0) == 0
+os.kill(KERNEL, signal.SIGKILL)
+time.sleep(300)
+"""
+"""It keeps the dead kernel as its own, as a debugger does."""
+
+
+@fault("K60")
+def test_a_killed_kernel_that_does_not_end_is_left_behind(fault_server: Controller) -> None:
+    session = "a kernel that does not end"
+    kernel = int(python(fault_server, session, "import os; os.getpid()")["data"]["results"])
+    bash(fault_server, session, f"python3 -c '{TRACES.replace('KERNEL', str(kernel))}' > /dev/null 2>&1 &")
+    zombie = f"until [[ $(ps -o stat= -p {kernel}) == Z* ]]; do sleep 0.02; done"
+    assert bash(fault_server, session, zombie, timeout=30)["error"] is None
+    usable(fault_server, session)
+    assert bash(fault_server, session, "pkill -f '[s]eize'")["data"]["exit_code"] == 0
+    usable(fault_server, session)
 
 
 @fault("K52")

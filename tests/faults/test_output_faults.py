@@ -136,6 +136,30 @@ def test_the_memory_of_the_agent_stays_flat_while_100_mb_pass(
     assert memory_of_the_agent(fault_server, session) - before < 16 * MIB
 
 
+@fault("K57")
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        pytest.param("raise ValueError('x' * 30_000_000)", "error", id="an exception that carries much"),
+        pytest.param(
+            "from IPython.display import JSON, display\ndisplay(JSON([[] for _ in range(1_000_000)]))",
+            "completed",
+            id="a document of many values",
+        ),
+    ],
+)
+def test_the_memory_of_the_agent_stays_flat_whatever_is_raised_or_displayed(
+    fault_server: Controller, code: str, how: str
+) -> None:
+    session = f"memory of the agent {how}"
+    python(fault_server, session, "1 / 0")
+    before = memory_of_the_agent(fault_server, session)
+    answer = python(fault_server, session, code, timeout=60)
+    assert ending(answer) == (how, "none", "kept", "kept"), answer
+    assert memory_of_the_agent(fault_server, session) - before < 32 * MIB
+    usable(fault_server, session)
+
+
 def memory_of_the_agent(server: Controller, session: str) -> int:
     """The most that it ever held, in bytes."""
     words = bash(server, session, "grep VmHWM /proc/1/status")["data"]["stdout"].split()
@@ -307,6 +331,28 @@ def test_a_result_that_cannot_be_shown_is_an_error_text(fault_server: Controller
     assert (answer["data"]["stdout"], answer["data"]["results"]) == ("", "")
     assert python(fault_server, SESSION, "before_repr")["data"]["results"] == "1"
     usable(fault_server, SESSION)
+
+
+@fault("K56")
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param("print('x' * 9_999_999)", id="of Python"),
+        pytest.param("_ = os.system('yes | head -c 10000000')", id="of a child"),
+    ],
+)
+def test_output_that_a_child_left_not_waiting_is_whole(fault_server: Controller, flood: str) -> None:
+    left = (
+        "import os, subprocess, sys\n_ = subprocess.run([sys.executable, '-c', 'import os; os.set_blocking(1, False)'])"
+    )
+    python(fault_server, SESSION, left)
+    answer = python(fault_server, SESSION, f"{flood}\nprint('end')")
+    assert ending(answer) == ("completed", "none", "kept", "kept"), answer["error"]
+    path = answer["data"]["stdout_file_path"]
+    assert bash(fault_server, SESSION, f"wc -c < {path}; rm {path}")["data"]["stdout"] == "10000004\n"
+    # In the same cell, too.
+    data = python(fault_server, SESSION, f"{left}\nprint('x' * 9_999_999)")["data"]
+    assert bash(fault_server, SESSION, f"wc -c < {data['stdout_file_path']}")["data"]["stdout"] == "10000000\n"
 
 
 @fault("K28")

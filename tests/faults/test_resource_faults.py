@@ -46,6 +46,16 @@ def test_memory_that_is_used_up_in_a_moment_is_named_too(fault_server: Controlle
     usable(fault_server, SESSION)
 
 
+@fault("K59")
+def test_memory_that_belongs_to_no_process_ends_who_took_it_and_not_the_agent(fault_server: Controller) -> None:
+    session = "memory of nobody"
+    taking = "import os; file = os.memfd_create('x')\nwhile True: os.write(file, bytes(1 << 20))"
+    data = bash(fault_server, session, f'python3 -c "{taking}"', timeout=60)["data"]
+    assert (data["execution"]["ending"], data["exit_code"]) == ("completed", 137), data
+    assert "memory" in data["execution"]["note"].lower()
+    usable(fault_server, session)
+
+
 @fault("K10")
 def test_64_workers_over_the_memory_leave_the_session_usable(fault_server: Controller) -> None:
     answer = python(fault_server, SESSION, WORKERS, timeout=60)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import ConfigurationError, EngineUnavailable, SandboxGone
+from sandbox.pipe.messages import RunBash
+from sandbox.pipe.peer import Peer
+from sandbox.runtimes import process_tree
 from sandbox.runtimes.base import SIZES, Condition, SandboxSpec
 from sandbox.runtimes.process import ProcessRuntime
 from sandbox.runtimes.process_child import Child, ProcessLink
@@ -192,6 +195,40 @@ async def test_a_removed_sandbox_leaves_no_folder(short_folder: Path, installati
     await runtime.remove("ab12")
     assert not any(short_folder.iterdir())  # noqa: ASYNC240 - one small folder
     assert (await runtime.inspect("ab12")).condition is Condition.GONE
+
+
+async def test_what_is_done_to_a_sandbox_while_it_is_removed_leaves_no_process(
+    short_folder: Path, installation: str
+) -> None:
+    runtime = ProcessRuntime(unsafe=True, folder=short_folder)
+    before = process_tree.descendants(os.getpid())
+    for number, begin in enumerate((runtime.start, runtime.pause, runtime.resume)):
+        await runtime.create(SandboxSpec(f"ab{number}", installation, SIZES["standard"]))
+        if begin == runtime.start:
+            await runtime.stop(f"ab{number}")
+        await asyncio.gather(begin(f"ab{number}"), runtime.remove(f"ab{number}"), return_exceptions=True)
+    assert process_tree.descendants(os.getpid()) == before
+    assert not any(short_folder.iterdir())  # noqa: ASYNC240 - one small folder
+
+
+async def test_an_agent_that_does_not_end_is_killed_with_all_that_it_started(
+    short_folder: Path, installation: str
+) -> None:
+    runtime = ProcessRuntime(unsafe=True, folder=short_folder)
+    before = process_tree.descendants(os.getpid())
+    await runtime.create(SandboxSpec("ab12", installation, SIZES["standard"]))
+    peer = Peer(await runtime.open("ab12"))
+    await peer.sync(30)
+    await peer.call(RunBash("sleep 300 &"), timeout_s=30)
+    agent, *others = (pid for pid in process_tree.descendants(os.getpid()) if pid not in before)
+    assert len(others) == 2
+    files = [os.pidfd_open(pid) for pid in others]
+    os.kill(agent, signal.SIGSTOP)
+    await runtime.remove("ab12")
+    ended = [select.select([file], [], [], 20)[0] for file in files]
+    for file in files:
+        os.close(file)
+    assert all(ended)
 
 
 def test_a_paused_sandbox_ends_with_a_controller_that_is_killed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.session import DELIM
 
+from .outgoing import error_text
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class StreamKernel(IPythonKernel):
     shell_class = Shell
     streams: Streams
     _process_id = os.getpid()
+    _unanswered = 0
 
     def _publish_execute_input(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: the agent knows what it sent."""
@@ -46,7 +48,10 @@ class StreamKernel(IPythonKernel):
         """Run a cell between a clean beginning and a flushed end."""
         self.streams.begin()
         try:
-            return await super().do_execute(*args, **kwargs)
+            reply = await super().do_execute(*args, **kwargs)
+            if isinstance(text := reply.get("evalue"), str):
+                reply["evalue"] = error_text(text)
+            return reply
         finally:
             self.streams.end()
             if os.getpid() != self._process_id:
@@ -60,11 +65,28 @@ class StreamKernel(IPythonKernel):
         except Exception:
             if all(frame.bytes != DELIM for frame in msg):
                 raise  # no request, but garbage that user code sent here: it is dropped
-            try:
-                sys.stderr.write("the kernel ends: code took away what it needs to answer\n")
-                traceback.print_exc()
-            finally:
-                os._exit(BROKEN)
+            self._end()
+
+    async def execute_request(
+        self, stream: zmq.Socket[bytes] | None, ident: list[bytes], parent: dict[str, Any]
+    ) -> None:
+        """Run a cell and reply. What cannot do so twice in a row never can again: the kernel ends, which is told."""
+        try:
+            await super().execute_request(stream, ident, parent)
+            self._unanswered = 0
+        except Exception:
+            self._unanswered += 1
+            if self._unanswered > 1:
+                self._end()
+            raise
+
+    @staticmethod
+    def _end() -> None:
+        try:
+            sys.stderr.write("the kernel ends: code took away what it needs to answer\n")
+            traceback.print_exc()
+        finally:
+            os._exit(BROKEN)
 
     @contextlib.contextmanager
     def _cancel_on_sigint(self, future: asyncio.Future[Any]) -> Iterator[None]:

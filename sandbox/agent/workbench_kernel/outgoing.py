@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 RICH_MAX_CHARS = 64 * 1024 * 1024
 COPY_MAX_BYTES = 64 * 1024
+TRACEBACK_CHARS = 20_000
+MESSAGE_CHARS = TRACEBACK_CHARS // 2
+"""What the agent keeps of a traceback and of the exception's own text."""
+CUT = "\n[... {} characters left out ...]\n"
 
 
 class Publisher:
@@ -53,6 +57,24 @@ def bound_rich_data(message: dict[str, Any]) -> dict[str, Any]:
         sys.stderr.write(f"display: {mime} of {len(data[mime])} characters left out (limit {RICH_MAX_CHARS})\n")
         data[mime] = ""
     return message
+
+
+def traceback_text(text: str) -> str:
+    """Keep head and tail of a traceback that is too long."""
+    return _bounded(text, TRACEBACK_CHARS)
+
+
+def error_text(text: str) -> str:
+    """Keep head and tail of an exception's text that is too long."""
+    return _bounded(text, MESSAGE_CHARS)
+
+
+def _bounded(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    cut = CUT.format(len(text) - most)
+    half = (most - len(cut)) // 2
+    return text[:half] + cut + text[-half:]
 
 
 def tolerant_pack(pack: Callable[[object], bytes]) -> Callable[[object], bytes]:

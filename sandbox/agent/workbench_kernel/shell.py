@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipykernel.zmqshell import ZMQInteractiveShell
 
+from .outgoing import error_text, traceback_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,10 @@ class Shell(ZMQInteractiveShell):
     def ask_exit(self) -> None:
         """End the cell, as `sys.exit()` does."""
         raise SystemExit
+
+    def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
+        """Tell of an exception as long as the answer has room for: some carry all of what they complain of."""
+        super()._showtraceback(etype, error_text(str(evalue)), [traceback_text("\n".join(stb))])
 
     def system_piped(self, cmd: str) -> None:
         """Run `!cmd` on the cell's own descriptors: no terminal, standard error stays apart."""

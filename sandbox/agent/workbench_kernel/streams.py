@@ -9,11 +9,22 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 BUFFER_BYTES = 64 * 1024
 FLUSH_S = 0.05
 IDLE_FLUSH_S = 0.5
 HIGH_FD = 200
+
+
+class Waiting(io.FileIO):
+    """A descriptor that is waited for, also when a child has set what it shares with us to not waiting, as some do."""
+
+    def write(self, data: Any) -> int:
+        """Write some of it."""
+        while (count := super().write(data)) is None:
+            os.set_blocking(self.fileno(), True)
+        return count
 
 
 class Streams:
@@ -49,7 +60,7 @@ class Streams:
 
     @staticmethod
     def _open(fd: int) -> io.TextIOWrapper:
-        raw = io.BufferedWriter(io.FileIO(fd, "w", closefd=False), BUFFER_BYTES)
+        raw = io.BufferedWriter(Waiting(fd, "w", closefd=False), BUFFER_BYTES)
         # Text that is no valid Unicode must not break a print.
         return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=fd == 2)
 
@@ -63,6 +74,10 @@ class Streams:
         if self._idle_mode:
             self._wake.set()
         self.restore()
+        for fd in (1, 2):
+            with contextlib.suppress(OSError):
+                # It may have been left not waiting, which children that write much do not expect.
+                os.set_blocking(fd, True)
 
     def end(self) -> None:
         """After a cell, before its reply: all that it printed is in the pipes."""
@@ -80,8 +95,8 @@ class Streams:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         for fd, kept, identity in zip((1, 2), self._kept, self._inodes, strict=True):
-            if self._identity(fd) != identity:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if self._identity(fd) != identity:
                     os.dup2(kept, fd)
         if self._identity(0) is None:
             with contextlib.suppress(OSError):
