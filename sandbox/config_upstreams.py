@@ -144,6 +144,11 @@ class UpstreamSettings(BaseModel):
     )
     audit_days: float = Field(30, gt=0, description="Days for which the audit of helper calls is kept.")
     tool_answer_max_bytes: int = Field(512 * MIB, ge=MIB, description="Largest answer of a tool that is accepted.")
+    tool_answers_max_bytes: int = Field(
+        2048 * MIB,
+        ge=MIB,
+        description="Memory that all answers of tools under way take together; over it one waits, then is refused.",
+    )
     multi_execute_at_once: int = Field(
         20, ge=1, le=50, description="Tools of one COMPOSIO_MULTI_EXECUTE_TOOL that run at the same time."
     )

@@ -1,11 +1,9 @@
 """The audit of helper calls: written behind the calls, in batches, bounded in memory, and removed after its days."""
 
 import asyncio
-import contextlib
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Final
 
 import structlog
@@ -14,6 +12,7 @@ from sandbox.errors import StoreUnavailable
 from sandbox.gateway.budget import HOURS, Budget
 from sandbox.sessions.background import Background
 from sandbox.sessions.call_record import CallRecord, CallStore
+from sandbox.sessions.write_behind import Pace, Room, WriteBehind
 
 log = structlog.get_logger(__name__)
 
@@ -23,8 +22,6 @@ GATHER_S: Final = 0.25
 BATCH: Final = 500
 """Rows of one write, which is composed on the event loop."""
 
-_RETRY_S: Final = 0.5
-_RETRY_MAX_S: Final = 30.0
 _SWEEP_ROWS: Final = 2000
 
 
@@ -44,17 +41,24 @@ class Audit:
         self._store = store
         self._budget = budget
         self._bounds = bounds
-        self._rows: deque[CallRecord] = deque()
         self._background = Background()
-        self._writing: asyncio.Task[None] | None = None
-        self._hurried = asyncio.Event()
-        self._unsaid = 0
-        self.dropped = 0
+        self._rows: WriteBehind[CallRecord] = WriteBehind(
+            "audit of helper calls",
+            self._write,
+            self._background,
+            pace=Pace(GATHER_S, batch=BATCH, full_at=BATCH),
+            room=Room(bounds.waiting),
+        )
 
     @property
     def waiting(self) -> int:
         """How many rows are not stored yet."""
         return len(self._rows)
+
+    @property
+    def dropped(self) -> int:
+        """How many rows were lost, because too many waited."""
+        return self._rows.given_up
 
     def start(self) -> None:
         """Begin to remove what is too old."""
@@ -62,14 +66,7 @@ class Audit:
 
     def note(self, row: CallRecord) -> None:
         """Store a row, later; nothing waits for it. When too many wait, the oldest is dropped."""
-        self._rows.append(row)
-        if len(self._rows) > self._bounds.waiting:
-            self._rows.popleft()
-            self.dropped += 1
-            self._unsaid += 1
-        if self._writing is None:
-            self._writing = self._background.spawn(self._write(), "audit of helper calls", apart=True)
-            self._writing.add_done_callback(self._written)
+        self._rows.put(row.id, row)
 
     async def of_session(
         self, session_id: str, *, limit: int, after: str | None, execution_id: str | None, status: str | None
@@ -90,44 +87,21 @@ class Audit:
 
     async def aclose(self, timeout_s: float) -> None:
         """Store what waits, trying once, and end."""
-        self._hurried.set()
+        self._rows.hurry()
         await self._background.settle(timeout_s)
         await self._background.aclose(timeout_s)
-        if self._rows:
-            log.warning("rows of the audit are lost at the end", count=len(self._rows))
+        if self.waiting:
+            log.warning("rows of the audit are lost at the end", count=self.waiting)
 
-    async def _write(self) -> None:
-        retry_s = _RETRY_S
-        await self._pause(GATHER_S)
-        while self._rows:
-            if await self._write_some():
-                retry_s = _RETRY_S
-                if len(self._rows) < BATCH:
-                    await self._pause(GATHER_S)
-            elif self._hurried.is_set():
-                return
-            else:
-                await self._pause(retry_s)
-                retry_s = min(2 * retry_s, _RETRY_MAX_S)
-        # Not only when this task is known to be done: what is noted until then would wait for the next row.
-        self._writing = None
-
-    async def _write_some(self) -> bool:
-        """Store the oldest rows; whether that worked. They stay here until it did."""
-        batch = list(islice(self._rows, BATCH))
+    async def _write(self, rows: Sequence[CallRecord]) -> None:
         usage = self._budget.take_unwritten()
+        stored = False
         try:
-            await self._store.keep_calls(batch, usage)
-        except StoreUnavailable as error:
-            self._budget.put_back(usage)
-            dropped, self._unsaid = self._unsaid, 0
-            log.warning("the audit could not be stored yet", waiting=self.waiting, dropped=dropped, error=error.message)
-            return False
-        last = batch[-1]
-        if any(row is last for row in islice(self._rows, BATCH)):
-            while self._rows.popleft() is not last:
-                pass
-        return True
+            await self._store.keep_calls(rows, usage)
+            stored = True
+        finally:
+            if not stored:
+                self._budget.put_back(usage)
 
     async def _sweep(self) -> None:
         while True:
@@ -138,13 +112,4 @@ class Audit:
                 while await self._store.purge_calls(now - timedelta(days=self._bounds.days), hour, at_most=_SWEEP_ROWS):
                     pass
             except StoreUnavailable as error:
-                log.warning("old rows of the audit could not be removed", error=error.message)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._hurried.wait()
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        if self._writing is task:
-            self._writing = None
+                log.warning("old rows of the audit could not be removed", error=str(error))

@@ -1,5 +1,6 @@
 """The gateway, put together from the settings."""
 
+from collections.abc import Callable
 from time import time
 
 from sandbox.config_upstreams import UpstreamSettings
@@ -9,19 +10,31 @@ from sandbox.gateway.gateway import Gateway, GatewayParts
 from sandbox.gateway.methods import make_methods
 from sandbox.gateway.observer import GatewayObserver
 from sandbox.gateway.policy import Policies
-from sandbox.gateway.redaction import Redactor, secrets_in
 from sandbox.gateway.turns import TurnBounds, Turns
 from sandbox.sessions.call_record import Amounts, CallStore
+from sandbox.sessions.session import Session
+from sandbox.upstreams.answer_room import AnswerRoom
 from sandbox.upstreams.base import Upstreams
+from sandbox.upstreams.credentials import SHORTEST_IN_WORDS, Scrubber, secrets_in
 
 
 def build_gateway(
-    settings: UpstreamSettings, upstreams: Upstreams, store: CallStore, observer: GatewayObserver
+    settings: UpstreamSettings,
+    upstreams: Upstreams,
+    store: CallStore,
+    observer: GatewayObserver,
+    *,
+    newest: Callable[[Session], Session],
 ) -> Gateway:
-    """Make it; `start` before use. All secrets of the settings are kept out of what it says."""
-    redact = Redactor(secrets_in(settings))
+    """Make it; `start` before use. All secrets of the settings are kept out of what it says.
+
+    `newest`: gives a session as it is now; its configuration may be another than when it was asked.
+    """
+    redact = Scrubber(secrets_in(settings), shortest=SHORTEST_IN_WORDS).text
     budget = Budget(_limits(settings), store, time)
     parts = GatewayParts(
+        newest=newest,
+        answers=AnswerRoom(settings.tool_answers_max_bytes),
         policies=Policies([*settings.mcp_servers, *settings.proxy_hosts]),
         budget=budget,
         turns=Turns(

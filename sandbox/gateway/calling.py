@@ -36,6 +36,11 @@ class Origin:
     on_called: TellsOfCalls | None = None
 
     @property
+    def from_sandbox(self) -> bool:
+        """Whether code in a sandbox makes it, and not the agent."""
+        return self.files is not None
+
+    @property
     def principal(self) -> Principal:
         """For whom it is made."""
         return Principal(self.session.id, self.session.owner, self.session.user_id)

@@ -6,8 +6,9 @@ audit, a metric, and news for those who follow the execution.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -28,13 +29,13 @@ from sandbox.gateway.methods.forward import ForwardMeta
 from sandbox.gateway.methods.model import InvokeModel, ModelArguments
 from sandbox.gateway.methods.proxy import ProxyArguments
 from sandbox.gateway.observer import GatewayObserver
-from sandbox.gateway.policy import Policies
-from sandbox.gateway.redaction import Redactor
+from sandbox.gateway.policy import Policies, Policy
 from sandbox.gateway.retry import Retries
 from sandbox.gateway.turns import Turns
 from sandbox.gateway.unsent import UnsentRows
 from sandbox.sessions.helper_port import HelperAnswer, SessionCall
 from sandbox.sessions.session import Session, storable
+from sandbox.upstreams.answer_room import AnswerRoom
 from sandbox.upstreams.base import ProxyAnswer, ToolAnswer
 
 LIST_HELPERS: Final = "list_helpers"
@@ -46,16 +47,33 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """What a gateway is made of. `timeout_s`: of a call when nothing says less."""
+    """What a gateway is made of.
 
+    `newest`: gives a session as it is now. `answers`: room for what upstreams answer. `redact`: takes credentials out
+    of words. `timeout_s`: of a call; less may be asked.
+    """
+
+    newest: Callable[[Session], Session]
+    answers: AnswerRoom
     policies: Policies
     budget: Budget
     turns: Turns
     audit: Audit
-    redact: Redactor
+    redact: Callable[[str], str]
     retries: int
     timeout_s: float
     audit_arguments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Order(Generic[R]):
+    """A call that may be sent. `asked`: its arguments as they came; `arguments`: as `policy` settled them."""
+
+    method: Method[Any, R]
+    origin: Origin
+    asked: Any
+    policy: Policy
+    arguments: Any
 
 
 class Gateway:
@@ -107,6 +125,10 @@ class Gateway:
 
     # --- calls --------------------------------------------------------------------------------------------
 
+    def holding(self) -> AbstractContextManager[None]:
+        """See `AnswersHelpers.holding`."""
+        return self._parts.answers.holding()
+
     async def answer(self, call: SessionCall) -> HelperAnswer:
         """See `AnswersHelpers.answer`."""
         try:
@@ -147,7 +169,6 @@ class Gateway:
 
     async def request(self, session: Session, arguments: ProxyArguments) -> ProxyAnswer:
         """Send one raw request for a session that asks from outside of its sandbox. Raises as `run_tool`."""
-        self._parts.policies.of(session).check_requests()
         size = msgspec.Raw(msgspec.json.encode(arguments))
         origin = Origin(ProxyExecute.name, session, size, self._parts.timeout_s)
         return await self._from_outside(self._proxy, lambda: arguments, origin)
@@ -174,7 +195,7 @@ class Gateway:
             call.on_progress,
             call.on_called,
         )
-        _, answer = await self._pass(method, lambda: method.read(call.arguments), origin, from_sandbox=True)
+        _, answer = await self._pass(method, lambda: method.read(call.arguments), origin)
         return answer
 
     async def _from_outside(self, method: Method[Any, R], read: Callable[[], Any], origin: Origin) -> R:
@@ -200,16 +221,15 @@ class Gateway:
 
     # --- the order of things --------------------------------------------------------------------------------
 
-    async def _pass(
-        self, method: Method[Any, R], read: Callable[[], Any], origin: Origin, *, from_sandbox: bool = False
-    ) -> tuple[R, HelperAnswer]:
+    async def _pass(self, method: Method[Any, R], read: Callable[[], Any], origin: Origin) -> tuple[R, HelperAnswer]:
         """Take one call through; whatever becomes of it is told in the end."""
         course = Course()
         task = asyncio.current_task()
         if task is not None:
             self._running.add(task)
         try:
-            result, answer = await self._go(method, read, origin, course, from_sandbox=from_sandbox)
+            with self.holding():
+                result, answer = await self._go(method, read, origin, course)
         except HelperRefused:
             course.status = REFUSED
             raise
@@ -229,44 +249,54 @@ class Gateway:
             self._tell(origin, course)
 
     async def _go(
-        self, method: Method[Any, R], read: Callable[[], Any], origin: Origin, course: Course, *, from_sandbox: bool
+        self, method: Method[Any, R], read: Callable[[], Any], origin: Origin, course: Course
     ) -> tuple[R, HelperAnswer]:
         if self._closing:
             raise Overloaded("the controller shuts down", retry_after_s=10)
         session, until = origin.session, course.began + origin.timeout_s
-        policy = self._parts.policies.of(session)
-        if from_sandbox:
-            policy.check_helper(method.name)
-        arguments = read()
-        course.target = storable(method.target(arguments))
-        method.ready(arguments)
+        policy = self._policy(method, origin)
+        asked = read()
+        course.target = storable(method.target(asked))
+        method.ready(asked)
         try:
             async with asyncio.timeout(origin.timeout_s):
-                await method.permit(arguments, policy)
-                arguments = method.settled(arguments, policy)
+                order = _Order(method, origin, asked, policy, await _permitted(method, asked, policy))
                 meter = await self._parts.budget.meter(session.id, session.owner)
                 meter.spend(Kind.CALLS, 1)
-                method.spend(arguments, meter)
+                method.spend(order.arguments, meter)
 
                 sending = Sending(origin.principal, until, meter, origin.files, origin.on_progress)
-                result = await self._retries.run(lambda: self._send(method, arguments, sending, course), until=until)
+                result = await self._retries.run(lambda: self._send(order, sending, course), until=until)
         except TimeoutError:
             raise course.undone or _too_slow(method.name, course, origin) from None
         return result, method.answer(result)
 
-    async def _send(self, method: Method[Any, R], arguments: Any, sending: Sending, course: Course) -> R:
+    async def _send(self, order: _Order[R], sending: Sending, course: Course) -> R:
         """Send once, in its turn. While it waits to be sent again, others have the turn."""
         session_id = sending.principal.session_id
         await self._parts.turns.take(session_id)
         try:
+            arguments = order.arguments
+            if (policy := self._policy(order.method, order.origin)) is not order.policy:
+                # The session's configuration was changed while it waited.
+                arguments = await _permitted(order.method, order.asked, policy)
             course.attempts += 1
             course.undone = None
-            return await method.send(arguments, sending)
+            return await order.method.send(arguments, sending)
         except UpstreamError as error:
             course.undone = error
             raise
         finally:
             self._parts.turns.give_back(session_id)
+
+    def _policy(self, method: Method[Any, Any], origin: Origin) -> Policy:
+        """Give the policy of the session as it is now. Raises `HelperRefused` when it forbids all such calls."""
+        policy = self._parts.policies.of(self._parts.newest(origin.session))
+        if origin.from_sandbox:
+            policy.check_helper(method.name)
+        elif method is self._proxy:
+            policy.check_requests()
+        return policy
 
     def _tell(self, origin: Origin, course: Course) -> None:
         seconds = course.seconds
@@ -280,6 +310,12 @@ class Gateway:
 def words_of(error: WorkbenchError) -> str:
     """Write an error for code that reads one text: what is wrong, and what to do."""
     return f"{error.message}. {error.suggested_fix}" if error.suggested_fix else error.message
+
+
+async def _permitted(method: Method[Any, Any], asked: Any, policy: Policy) -> Any:
+    """Give the arguments with what the policy fills in. Raises `HelperRefused` when it forbids their target."""
+    await method.permit(asked, policy)
+    return method.settled(asked, policy)
 
 
 def _too_slow(name: str, course: Course, origin: Origin) -> UpstreamUnavailable:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from sandbox.byte_room import ByteRoom
 from sandbox.errors import CallFault, PipeViolation, WorkbenchError
 from sandbox.limits import (
     CALL_SLACK_S,
@@ -22,7 +23,6 @@ from sandbox.limits import (
 from sandbox.pipe.frames import Ack, HelperCall, HelperCancel, HelperEnd, HelperProgress
 from sandbox.pipe.helper_talk import HelperAsk
 from sandbox.sessions import helper_frames as frames
-from sandbox.sessions.byte_room import ByteRoom
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.helper_endings import HelperEndings
 from sandbox.sessions.helper_files import LineFiles
@@ -140,7 +140,9 @@ class HelperCalls:
     # --- what the agent says ------------------------------------------------------------------------------
 
     def _wait(self, frame: HelperAsk) -> None:
-        if len(self._early) >= _EARLY_MAX:
+        if isinstance(frame, HelperCall) and (wrong := frames.wrong(frame)) is not None:
+            self._violate(wrong)
+        elif len(self._early) >= _EARLY_MAX:
             self._violate(f"more than {HELPER_CALLS_MAX} helper calls are under way")
         else:
             self._early.append(frame)
@@ -208,6 +210,8 @@ class HelperCalls:
             self._told_over = self._line.peer
             self._told_again.clear()
         if end.id not in self._told_again:
+            if len(self._told_again) >= _EARLY_MAX:
+                self._told_again = {known for known in self._told_again if self._endings.get(known) is not None}
             self._told_again.add(end.id)
             self._say(end)
 
@@ -234,20 +238,22 @@ class HelperCalls:
         timeout_s = frames.timeout_s(call, execution)
         async with asyncio.timeout(timeout_s + CALL_SLACK_S):
             async with self._arguments(call, timeout_s) as arguments:
-                answer = await answers.answer(
-                    SessionCall(
-                        call.id,
-                        bound.session(),
-                        call.helper,
-                        arguments,
-                        execution.id if execution is not None else None,
-                        timeout_s,
-                        self._files,
-                        lambda done, total: self._progress(running, done, total),
-                        *(() if execution is None else (execution.helper_called,)),
+                # It is in memory until the sandbox has it.
+                with answers.holding():
+                    answer = await answers.answer(
+                        SessionCall(
+                            call.id,
+                            bound.session(),
+                            call.helper,
+                            arguments,
+                            execution.id if execution is not None else None,
+                            timeout_s,
+                            self._files,
+                            lambda done, total: self._progress(running, done, total),
+                            *(() if execution is None else (execution.helper_called,)),
+                        )
                     )
-                )
-                return await self._told(call, answer, timeout_s)
+                    return await self._told(call, answer, timeout_s)
 
     @asynccontextmanager
     async def _arguments(self, call: HelperCall, timeout_s: float) -> AsyncIterator[msgspec.Raw]:

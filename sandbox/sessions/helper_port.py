@@ -1,6 +1,7 @@
 """What sessions need from the gateway: somebody who answers the helper calls that come out of a session's sandbox."""
 
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -111,6 +112,9 @@ class HelperAnswer:
 
 class AnswersHelpers(Protocol):
     """The gateway, as the sessions see it."""
+
+    def holding(self) -> AbstractContextManager[None]:
+        """Count the answers to calls that are made within this, until its end."""
 
     async def answer(self, call: SessionCall) -> HelperAnswer:
         """Answer one call. Whatever goes wrong is in `error`, without credentials; only a defect is raised."""

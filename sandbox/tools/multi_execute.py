@@ -71,8 +71,9 @@ class MultiExecuteTool(MetaTool):
         asked = read_arguments(arguments, MultiExecuteArguments, {})
         session = await session_of(self._manager, caller, asked.session_id, self.slug)
         structlog.contextvars.bind_contextvars(session=session.id)
-        outcomes = await self._run_all(session, asked.tools)
-        shown = await self._responses.present(session, outcomes, sync=asked.sync_response_to_workbench)
+        with self._gateway.holding():
+            outcomes = await self._run_all(session, asked.tools)
+            shown = await self._responses.present(session, outcomes, sync=asked.sync_response_to_workbench)
         data = _data(session, shown)
         failed = data.error_count == data.total_count
         return ToolResult(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -49,6 +50,9 @@ class ToolOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class RunsTools(Protocol):
     """The gateway, as this tool sees it."""
 
+    def holding(self) -> AbstractContextManager[None]:
+        """Count the answers to calls that are made within this, until its end."""
+
     async def run_tool(
         self, session: Session, slug: str, arguments: dict[str, Any], *, account: str | None = None
     ) -> ToolAnswer:
@@ -87,7 +91,7 @@ class Responses:
         try:
             kept = await self._offload.keep(session, _document(outcomes))
         except WorkbenchError as error:
-            log.warning("a tool response could not be kept", error=error.message)
+            log.warning("a tool response could not be kept", error=str(error))
             return None, f"The whole response could not be written to a file in the sandbox: {error.message}"
         return kept, (
             f'A preview is shortened: arrays end in a text such as "...18 more items", which is no data. '

@@ -49,7 +49,13 @@ class OneTool:
         Raises:
             WorkbenchError: as `RunsTools.run_tool`.
         """
-        answer = await self._gateway.run_tool(session, slug.strip().upper(), arguments, account=account)
+        with self._gateway.holding():
+            return await self._run(session, slug.strip().upper(), arguments, account=account, offload=offload)
+
+    async def _run(
+        self, session: Session, slug: str, arguments: dict[str, Any], *, account: str | None, offload: bool
+    ) -> OneResult:
+        answer = await self._gateway.run_tool(session, slug, arguments, account=account)
         log_id = answer.log_id or f"log_{secrets.token_hex(8)}"
         if not offload:
             return OneResult(data=answer.data, error=answer.error, log_id=log_id)

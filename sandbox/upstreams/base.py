@@ -215,14 +215,8 @@ class Objects(Upstream, Protocol):
     ) -> StoredObject:
         """Store what comes, of any size, whole or not at all; it is never held in memory. Raises as the module says."""
 
-    async def link(self, key: str) -> StoredObject:
-        """Give a new link to what was stored. Raises `NotFound`."""
-
     async def upload_link(self, key: str, *, md5: str) -> UploadLink:
         """Give a link to `PUT` an object to. `md5`: of its bytes, in hexadecimal; what the store checks is its own."""
-
-    async def delete(self, key: str) -> None:
-        """Remove it; what is not there is no error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Final
 import structlog
 
 from sandbox.config_upstreams import ObjectStoreName, UpstreamSettings
-from sandbox.errors import UpstreamError
 from sandbox.upstreams.base import Connect, Model, Objects, Proxy, Search, Starts, Tools, Upstream, Upstreams
 
 log = structlog.get_logger(__name__)
@@ -45,8 +44,8 @@ async def _close(upstream: Upstream) -> None:
     try:
         async with asyncio.timeout(_CLOSE_S):
             await upstream.aclose()
-    except (TimeoutError, OSError, UpstreamError) as error:
-        log.warning("an upstream could not be closed", upstream=upstream.name, error=str(error))
+    except Exception:  # a border: whatever becomes of one, the others are closed
+        log.exception("an upstream could not be closed", upstream=upstream.name)
 
 
 def _tools(settings: UpstreamSettings) -> tuple[Tools, ...]:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from sandbox.errors import FieldError, InvalidArguments, NotFound
-from sandbox.limits import MIB
+from sandbox.limits import KIB, MIB
 from sandbox.upstreams.base import Json, Principal, ToolAnswer, ToolCall, ToolInfo, ToolkitInfo
 from sandbox.upstreams.http import CHECK_TIMEOUT_S, OK, HttpAnswer, HttpRequest, HttpUpstream
 
@@ -29,21 +29,26 @@ _ERROR_CHARS: Final = 4000
 _SLUG: Final = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,199}")
 _SLUGS_PER_PAGE: Final = 50
 _EMPTY: Final = Json(b"{}")
+_NULL: Final = Json(b"null")
+_SMALL_BYTES: Final = 64 * KIB
+"""Of a part of an answer that is longer no objects are made."""
+
 _OK_OR_UNKNOWN: Final = frozenset({*OK, 404})
 
 
 class _Executed(msgspec.Struct):
-    """The answer of `tools/execute`. Of a large `data` only its place in the body is kept."""
+    """The answer of `tools/execute`. Only the places in the body are kept: any part of it may be large."""
 
     data: Json
-    error: Any = None
-    successful: Any = None
-    log_id: Any = None
+    error: Json = _NULL
+    successful: Json = _NULL
+    log_id: Json = _NULL
 
     @property
     def failed(self) -> bool:
         """Whether it says so; one that says nothing of success failed when it names an error."""
-        return not self.successful if isinstance(self.successful, bool) else bool(self.error)
+        successful = _small(self.successful)
+        return not successful if isinstance(successful, bool) else bool(_small(self.error))
 
 
 class _Toolkit(msgspec.Struct):
@@ -150,9 +155,9 @@ class ComposioTools:
             executed = None
         if executed is None:
             raise self._http.invalid("answered with something that is not the result of a tool", answer.body)
-        error = self._http.scrub(_error_text(executed.error)) if executed.failed else None
-        log_id = executed.log_id if isinstance(executed.log_id, str) else None
-        return ToolAnswer(_object(executed.data), error, log_id)
+        error = _bounded(self._http.scrub(_error_text(_small(executed.error)))) if executed.failed else None
+        log_id = _small(executed.log_id)
+        return ToolAnswer(_object(executed.data), error, log_id if isinstance(log_id, str) else None)
 
 
 def backend_headers(key: SecretStr) -> list[tuple[str, str]]:
@@ -184,10 +189,23 @@ def _object(data: Json) -> Json:
     return _EMPTY if bytes(raw[:5]) == b"null" else Json(b'{"result":%b}' % bytes(raw))
 
 
+def _small(value: Json) -> Any:
+    """Make objects of a value; of a large one give its beginning as text."""
+    try:
+        if len(value) <= _SMALL_BYTES:
+            return msgspec.json.decode(value)
+    except RecursionError:
+        pass
+    return bytes(memoryview(value)[:_SMALL_BYTES]).decode("utf-8", "replace")
+
+
 def _error_text(error: Any) -> str:
     if not error:
         return "The tool failed and did not say why"
-    text = error if isinstance(error, str) else _said(error)
+    return error if isinstance(error, str) else _said(error)
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= _ERROR_CHARS else f"{text[:_ERROR_CHARS]}…"
 
 

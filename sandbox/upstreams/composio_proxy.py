@@ -13,13 +13,14 @@ from pydantic import SecretStr
 from yarl import URL
 
 from sandbox.errors import UpstreamError, UpstreamRefused
-from sandbox.limits import MIB
+from sandbox.limits import KIB, MIB
 from sandbox.upstreams.base import Json, ProxyAnswer, ProxyCall
 from sandbox.upstreams.composio import HINTS, backend_headers, user_of
 from sandbox.upstreams.http import CHECK_TIMEOUT_S, HttpAnswer, HttpRequest, HttpUpstream
 
 _ACCOUNT_S: Final = 60.0
 _ACCOUNTS_KEPT: Final = 10_000
+_HEADERS_BYTES: Final = 64 * KIB
 _NULL: Final = Json(b"null")
 
 
@@ -36,7 +37,7 @@ class _Proxied(msgspec.Struct):
 
     status: float
     data: Json = _NULL
-    headers: dict[str, Any] | None = None
+    headers: Json = _NULL
     binary_data: Json = _NULL
 
 
@@ -135,11 +136,11 @@ class ComposioProxy:
     def _proxied(self, answer: HttpAnswer) -> ProxyAnswer:
         try:
             proxied = msgspec.json.decode(answer.body, type=_Proxied)
+            headers = _headers(proxied.headers)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             proxied = None
         if proxied is None:
             raise self._http.invalid("answered with something that is not the answer of an API", answer.body)
-        headers = {name.lower(): str(value) for name, value in (proxied.headers or {}).items() if value is not None}
         data = proxied.binary_data if bytes(memoryview(proxied.data)[:5]) == b"null" else proxied.data
         if proxied.status == 429:
             raise self._rate_limited(headers, data)
@@ -147,3 +148,11 @@ class ComposioProxy:
 
     def _rate_limited(self, headers: dict[str, str], data: Json) -> UpstreamError:
         return self._http.refusal(HttpAnswer(429, headers, bytearray(data)), repeatable=True)
+
+
+def _headers(said: Json) -> dict[str, str]:
+    """Read the headers. Raises `msgspec.DecodeError`: they are none, or longer than any API's."""
+    if len(said) > _HEADERS_BYTES:
+        raise msgspec.DecodeError("too long")
+    headers = msgspec.json.decode(said, type=dict[str, Any] | None) or {}
+    return {name.lower(): str(value) for name, value in headers.items() if value is not None}

@@ -15,9 +15,11 @@ from pydantic import SecretStr
 from yarl import URL
 
 from sandbox import __version__
-from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamUnavailable
+from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamRefused, UpstreamUnavailable
 from sandbox.limits import KIB, MIB
-from sandbox.upstreams.http_refusals import Refusals, Scrubber
+from sandbox.upstreams.answer_room import Coming
+from sandbox.upstreams.credentials import Scrubber
+from sandbox.upstreams.http_refusals import Refusals
 
 CONNECTIONS_MAX: Final = 256
 """More than calls run at once, so that none waits here, where it could not be told from a slow upstream."""
@@ -103,6 +105,8 @@ class HttpUpstream:
                 return await self._exchange(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             failure = self._failure(error, request)
+        except ValueError as error:  # what the library says of headers and URLs that it cannot write
+            failure = UpstreamRefused(f"{self._what} cannot be asked: {self._scrubber.text(str(error))}")
         # Raised here, the failure does not carry the library's exception, which has the request's headers.
         raise failure
 
@@ -156,12 +160,16 @@ class HttpUpstream:
         """Read the whole body into one buffer."""
         body = bytearray()
         if (response.content_length or 0) <= bound:
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > bound:
-                    break
-            else:
-                return body
+            with Coming(self._what, bound, response.content_length) as coming:
+                async for piece in response.content.iter_any():
+                    body += piece
+                    if len(body) > bound:
+                        break
+                    if len(body) > coming.covered:
+                        await coming.cover(len(body))
+                else:
+                    coming.keep(len(body))
+                    return body
         response.close()
         raise UpstreamInvalid(f"{self._what} answered with more than {bound} bytes, which is the bound")
 

@@ -1,76 +1,27 @@
 """What the answer of an upstream that did not do what it was asked becomes: an error with its words. No I/O."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
-from pydantic import SecretStr
 
 from sandbox.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnavailable
 from sandbox.limits import KIB
+from sandbox.upstreams.credentials import Scrubber
 
 WORDS_CHARS: Final = 500
 """Characters of an upstream's words that an error repeats."""
 
 _BODY_BYTES: Final = 64 * KIB
 
-MARK: Final = "[credential]"
-
-_SHORTEST: Final = 8
-"""A shorter value could be part of ordinary data, which must come as it is."""
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9]+")
 _TAGS: Final = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE)
 """A script without an end goes to the end of all: else each of many would be looked for there."""
 
 _SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-
-
-class Scrubber:
-    """Takes credentials out of what an upstream says, should it repeat them."""
-
-    def __init__(self, secrets: Iterable[SecretStr]) -> None:
-        # Of `Bearer abc` the second word is the credential.
-        values = [secret.get_secret_value() for secret in secrets]
-        known = {form for value in values for form in (value, value.rpartition(" ")[2]) if len(form) >= _SHORTEST}
-        self._known = [(_plain_part(form), _written(form)) for form in sorted(known, key=len, reverse=True)]
-
-    def data(self, body: bytearray) -> bytearray:
-        """Give the body as it is, or a copy without credentials when it has one."""
-        for plain, written in self._known:
-            if plain in body:
-                clean, count = written.subn(MARK.encode(), body)
-                body = bytearray(clean) if count else body
-        return body
-
-    def text(self, text: str) -> str:
-        """Give the text without credentials."""
-        body = bytearray(text, "utf-8", "surrogatepass")
-        clean = self.data(body)
-        return text if clean is body else clean.decode("utf-8", "surrogatepass")
-
-
-def _plain_part(secret: str) -> bytes:
-    """Give the longest part of a credential that is always written as it is: without it nothing is looked for."""
-    return max(_PLAIN.findall(secret), key=len, default="").encode()
-
-
-def _written(secret: str) -> re.Pattern[bytes]:
-    """Make the pattern of a credential as it is, and as programs write its signs in JSON and in URLs."""
-    return re.compile(b"".join(_sign(char) for char in secret))
-
-
-def _sign(char: str) -> bytes:
-    plain = re.escape(char.encode())
-    if char.isalnum() or not char.isascii():
-        return plain
-    digits = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(char):02x}").encode()
-    space = rb"|\+" if char == " " else b""
-    return b"(?:" + rb"\\?" + plain + rb"|\\u00" + digits + b"|%" + digits + space + b")"
 
 
 @dataclass(frozen=True, slots=True)

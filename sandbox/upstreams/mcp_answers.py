@@ -6,12 +6,13 @@ import msgspec
 
 from sandbox.errors import UpstreamInvalid
 from sandbox.upstreams.base import Json, ToolAnswer
+from sandbox.upstreams.json_values import VALUES_MAX, has_too_many
 
 ERROR_CHARS_MAX: Final = 20_000
 
 
 class _Result(msgspec.Struct, rename="camel"):
-    content: list[msgspec.Raw] = []
+    content: msgspec.Raw = msgspec.Raw(b"[]")
     structured_content: msgspec.Raw = msgspec.Raw(b"null")
     is_error: bool | None = False
 
@@ -32,24 +33,26 @@ def to_answer(result: msgspec.Raw, what: str) -> ToolAnswer:
     """
     try:
         said = msgspec.json.decode(result, type=_Result)
-        blocks = [msgspec.json.decode(block, type=_Block) for block in said.content]
+        if has_too_many(bytes(said.content)):
+            raise UpstreamInvalid(f"{what} answered with content of more than {VALUES_MAX:,} values")
+        blocks = msgspec.json.decode(said.content, type=list[_Block])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamInvalid(f"{what} answered with what is no result of a tool: {error}") from None
     texts = [block.text for block in blocks if block.type == "text" and block.text is not None]
     failure = None
     if said.is_error:
         failure = "\n".join(texts)[:ERROR_CHARS_MAX].strip() or "the tool failed and did not say why"
-    return ToolAnswer(_data(said, texts), failure)
+    return ToolAnswer(_data(said, blocks, texts), failure)
 
 
-def _data(said: _Result, texts: list[str]) -> Json:
+def _data(said: _Result, blocks: list[_Block], texts: list[str]) -> Json:
     structured = memoryview(said.structured_content)
     beginning = bytes(structured[:1])
     if beginning != b"n":  # null
         return said.structured_content if beginning == b"{" else _under(b"result", structured)
-    if len(texts) == 1 == len(said.content):
+    if len(texts) == 1 == len(blocks):
         return _of_text(texts[0])
-    return _under(b"content", b"[" + b",".join(memoryview(block) for block in said.content) + b"]")
+    return _under(b"content", memoryview(said.content))
 
 
 def _of_text(text: str) -> Json:

@@ -5,8 +5,8 @@ task and use the link alone.
 """
 
 import asyncio
-import re
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,9 +21,10 @@ from sandbox import __version__
 from sandbox.config_upstreams import McpServer
 from sandbox.errors import UpstreamError, UpstreamUnavailable
 from sandbox.upstreams.base import ToolkitInfo
-from sandbox.upstreams.http_refusals import Scrubber
+from sandbox.upstreams.credentials import Scrubber
 from sandbox.upstreams.mcp_http import HttpLink
 from sandbox.upstreams.mcp_link import OPEN_TIMEOUT_S, McpLink
+from sandbox.upstreams.mcp_secrets import given_in
 from sandbox.upstreams.mcp_stdio import open_stdio
 from sandbox.upstreams.mcp_tools import Listed, list_tools
 
@@ -39,7 +40,6 @@ RECONNECT_WAIT_S: Final = 30.0
 RENEW_EVERY_S: Final = 1.0
 """Seconds from one look at a server's tools to the next: some say that they have changed whenever they are listed."""
 
-_CREDENTIAL: Final = re.compile(r"key|token|secret|passw|pwd|auth(?!or(?!iz))|credential|cookie|dsn", re.IGNORECASE)
 _US: Final = Implementation(name="workbench", version=__version__)
 _FAILURES: Final = (UpstreamError, MCPError, ValidationError, RuntimeError, OSError, TimeoutError, msgspec.MsgspecError)
 
@@ -66,10 +66,10 @@ class McpConnection:
         self.timeout_s = server.timeout_s
         self._server = server
         self._max_bytes = max_bytes
-        given = {**server.env, **server.headers}
-        self._scrubber = Scrubber(given.values())
+        given = list(given_in(server))
+        self._scrubber = Scrubber(each.value for each in given)
         # Not the others: a time zone or a folder of `env` may well be in what a tool answers.
-        self._credentials = Scrubber(value for name, value in given.items() if _CREDENTIAL.search(name))
+        self._credentials = Scrubber(each.value for each in given if each.sure)
         self._live: Live | None = None
         self._known: Listed | None = None
         self._trouble: str | None = None
@@ -83,7 +83,10 @@ class McpConnection:
         """Begin to open it, in the background."""
         if self._owner is None and not self._closed:
             self._outcome = asyncio.get_running_loop().create_future()
-            self._owner = asyncio.get_running_loop().create_task(self._own(), name=f"mcp {self.name}")
+            # In no context: it outlives the call that began it, which is nothing to it.
+            self._owner = asyncio.get_running_loop().create_task(
+                self._own(), name=f"mcp {self.name}", context=Context()
+            )
 
     @property
     def known(self) -> Listed | None:
@@ -166,13 +169,8 @@ class McpConnection:
                     limit.reschedule(None)
                     await self._stay(link, session)
             self._lost(link.trouble)
-        except _FAILURES as error:
-            self._lost(self._words(error, link))
-        except BaseExceptionGroup as group:
-            known, other = group.split(_FAILURES)
-            if other is not None or known is None:
-                raise
-            self._lost(self._words(_first(known), link))
+        except Exception as error:  # noqa: BLE001 - the SDK's border: whatever it raises, the server is tried again
+            self._lost(self._words(_first(error), link))
         finally:
             if link is not None:
                 await link.aclose()
@@ -249,13 +247,17 @@ class McpConnection:
             words = link.trouble
         elif isinstance(error, ValidationError):
             words = f"it does not speak MCP as specified: {error.error_count()} errors in {error.title}"
+        elif isinstance(error, UpstreamError | MCPError):
+            words = error.message
+        elif isinstance(error, _FAILURES):
+            words = str(error)
         else:
-            words = error.message if isinstance(error, UpstreamError | MCPError) else str(error)
+            words = f"{type(error).__name__}: {error}"
         return self._scrubber.text(words)[:2000]
 
 
-def _first(group: BaseExceptionGroup) -> BaseException:
-    found: BaseException = group
+def _first(error: BaseException) -> BaseException:
+    found = error
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found

@@ -8,13 +8,13 @@ class EventTooLarge(Exception):
 
 
 class EventReader:
-    """Reads one stream. `max_bytes`: of one event, or of one line."""
+    """Reads one stream. `max_bytes`: of one event, or of one line. `held`: bytes of what has not ended yet."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._line: list[bytes] = []
         self._data: list[bytes] = []
-        self._held = 0
+        self.held = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Give the data of each event that ends in these bytes.
@@ -30,8 +30,8 @@ class EventReader:
             self._hold(line)
 
     def _hold(self, part: bytes) -> None:
-        self._held += len(part)
-        if self._held > self._max_bytes:
+        self.held += len(part)
+        if self.held > self._max_bytes:
             raise EventTooLarge
         self._line.append(part)
 
@@ -39,9 +39,9 @@ class EventReader:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         elif line:
-            self._held -= len(line)
+            self.held -= len(line)
         else:
             data = b"\n".join(self._data)
-            self._data, self._held = [], 0
+            self._data, self.held = [], 0
             if data:
                 yield data

@@ -5,6 +5,7 @@ the whole connection with all calls that are under way.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -18,10 +19,13 @@ from sandbox import __version__
 from sandbox.config_upstreams import McpServer
 from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamUnavailable
 from sandbox.limits import KIB
+from sandbox.upstreams.answer_room import Coming
+from sandbox.upstreams.credentials import Scrubber
 from sandbox.upstreams.http import headers_of
-from sandbox.upstreams.http_refusals import Refusals, Scrubber
+from sandbox.upstreams.http_refusals import Refusals
 from sandbox.upstreams.mcp_events import EventReader, EventTooLarge
 from sandbox.upstreams.mcp_link import (
+    SDK_BYTES_MAX,
     Incoming,
     McpLink,
     decode_incoming,
@@ -42,6 +46,7 @@ _READ_BYTES: Final = 256 * KIB
 _WORDS_BYTES: Final = 64 * KIB
 _REPLIES_MAX: Final = 64
 _SESSION: Final = "Mcp-Session-Id"
+_SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 _HINTS: Final = {401: "see `headers` of the server's setting", 403: "see `headers` of the server's setting"}
@@ -99,12 +104,14 @@ class HttpLink(McpLink):
         self._end("it was closed")
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session_id is not None and not gone:
-            with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with asyncio.timeout(_TELL_S), self._client.delete(self._url, headers=self._headers()):
-                    pass
-        await self._client.close()
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._session_id is not None and not gone:
+                with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                    async with asyncio.timeout(_TELL_S), self._client.delete(self._url, headers=self._headers()):
+                        pass
+        finally:
+            await self._client.close()
 
     # --- requests -----------------------------------------------------------------------------------------
 
@@ -122,18 +129,26 @@ class HttpLink(McpLink):
             if response.status != 200:
                 raise await self._refusal(response)
             if method == "initialize":
-                self._session_id = response.headers.get(_SESSION)
+                self._session_id = self._named(response.headers.get(_SESSION))
             kind = response.content_type
-            if kind == _JSON:
-                return self._decode(await self._whole(response))
-            if kind == _EVENTS:
-                async for said in self._events(response):
-                    if said.method is None and said.id in (request_id, str(request_id)):
-                        return said
-                raise aiohttp.ServerDisconnectedError("the stream ended without the answer")
+            with Coming(self.what, self._max_bytes, response.content_length) as coming:
+                if kind == _JSON:
+                    return self._decode(await self._whole(response, coming))
+                if kind == _EVENTS:
+                    async for said in self._events(response, EventReader(self._max_bytes), coming):
+                        if said.method is None and said.id in (request_id, str(request_id)):
+                            coming.keep(len(said.result))
+                            return said
+                    raise aiohttp.ServerDisconnectedError("the stream ended without the answer")
             raise UpstreamInvalid(f"{self.what} answered with {kind[:100]} and not with JSON")
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+    def _named(self, session_id: str | None) -> str | None:
+        """Take the name that the server gives the session: it goes into the head of each request from then on."""
+        if session_id and _SESSION_ID.fullmatch(session_id) is None:
+            raise UpstreamInvalid(f"{self.what} gave its session what is no name: {session_id[:100]!a}")
+        return session_id or None
+
+    async def _whole(self, response: aiohttp.ClientResponse, coming: Coming) -> bytes:
         parts: list[bytes] = []
         size = 0
         async for part in response.content.iter_any():
@@ -141,12 +156,18 @@ class HttpLink(McpLink):
             if size > self._max_bytes:
                 raise EventTooLarge
             parts.append(part)
+            if size > coming.covered:
+                await coming.cover(size)
+        coming.keep(size)
         return b"".join(parts)
 
-    async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[Incoming]:
+    async def _events(
+        self, response: aiohttp.ClientResponse, reader: EventReader, coming: Coming
+    ) -> AsyncIterator[Incoming]:
         """Give the answers in a stream; notifications and requests of the server are dealt with."""
-        reader = EventReader(self._max_bytes)
         async for part in response.content.iter_any():
+            if reader.held + len(part) > coming.covered:
+                await coming.cover(reader.held + len(part))
             for data in reader.feed(part):
                 said = self._decode(data)
                 if said.method is None:
@@ -176,6 +197,9 @@ class HttpLink(McpLink):
         return self._refusals.of(response.status, headers_of(response), body, repeatable=False)
 
     def _failure(self, error: Exception) -> UpstreamUnavailable:
+        if isinstance(error, aiohttp.ClientResponseError):
+            # Its own words have the URL.
+            return UpstreamUnavailable(f"{self.what} answered with what is not HTTP")
         words = self._refusals.quote(str(error).encode()) or type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             self._end(words)
@@ -201,7 +225,9 @@ class HttpLink(McpLink):
                         self._end("it does not know our session any more")
                     if response.status != 200 or response.content_type != _EVENTS:
                         return
-                    async for _said in self._events(response):
+                    # Nothing large is ever said here: answers come by themselves.
+                    reader = EventReader(min(self._max_bytes, SDK_BYTES_MAX))
+                    async for _said in self._events(response, reader, Coming(self.what, self._max_bytes)):
                         pass
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 self._failure(error)

@@ -30,7 +30,7 @@ TOOLS_MAX: Final = 10_000
 
 SDK_BYTES_MAX: Final = 32 * MIB
 SDK_VALUES_MAX: Final = 1_000_000
-"""What an answer to the SDK may have: the list of tools is the largest, and comes in pages."""
+"""What an answer to the SDK may have: the list of tools is the largest, and has so many bytes in all its pages."""
 
 
 class RpcFault(msgspec.Struct, frozen=True):
@@ -110,6 +110,7 @@ class McpLink(ABC):
         self._max_bytes = max_bytes
         self._trouble = "it was closed"
         self._last_id = 0
+        self._sdk_bytes = 0
 
     @property
     def trouble(self) -> str:
@@ -147,8 +148,10 @@ class McpLink(ABC):
         self._stamped(opts)
         async with asyncio.timeout((opts or {}).get("timeout")):
             result = await self.exchange(method, params)
-        if len(result) > SDK_BYTES_MAX or has_too_many(bytes(result), SDK_VALUES_MAX):
-            raise UpstreamInvalid(f"{self.what} answered {method} with more than is looked at: {len(result)} bytes")
+        # The pages of a list count together.
+        self._sdk_bytes = len(result) + (self._sdk_bytes if (params or {}).get("cursor") else 0)
+        if self._sdk_bytes > SDK_BYTES_MAX or has_too_many(bytes(result), SDK_VALUES_MAX):
+            raise UpstreamInvalid(f"{self.what} answered {method} with more than is looked at: {self._sdk_bytes} bytes")
         found = msgspec.json.decode(result)
         if not isinstance(found, dict):
             return {}

@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -15,9 +16,10 @@ import structlog
 from mcp.client.stdio import get_default_environment
 
 from sandbox.config_upstreams import McpServer
-from sandbox.errors import UpstreamError, UpstreamUnavailable
+from sandbox.errors import UpstreamError, UpstreamInvalid, UpstreamUnavailable
 from sandbox.limits import KIB
-from sandbox.upstreams.http_refusals import Scrubber
+from sandbox.upstreams.answer_room import FREE_BYTES, Coming
+from sandbox.upstreams.credentials import Scrubber
 from sandbox.upstreams.mcp_link import (
     Incoming,
     McpLink,
@@ -37,8 +39,17 @@ LAST_LINES: Final = 5
 LINE_CHARS: Final = 300
 _READ_BYTES: Final = 256 * KIB
 _STDERR_LIMIT: Final = 64 * KIB
+_LINE_BYTES: Final = 16 * KIB
 _ID: Final = re.compile(rb'"id"\s*:\s*(\d{1,18})\b')
 _WAIT_WRITTEN_BYTES: Final = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A call that waits for its answer."""
+
+    answer: asyncio.Future[Incoming]
+    coming: Coming
 
 
 class StdioLink(McpLink):
@@ -52,16 +63,11 @@ class StdioLink(McpLink):
         self._process = process
         self._stdin = process.stdin
         self._scrubber = scrubber
-        self._pending: dict[int, asyncio.Future[Incoming]] = {}
+        self._pending: dict[int, _Pending] = {}
         self._last_words: deque[str] = deque(maxlen=LAST_LINES)
         loop = asyncio.get_running_loop()
         self._stderr_task = loop.create_task(self._read_stderr())
         self._stdout_task = loop.create_task(self._read_stdout())
-
-    @property
-    def pid(self) -> int:
-        """Of the server, and of its process group."""
-        return self._process.pid
 
     async def exchange(self, method: str, params: Mapping[str, Any] | None) -> msgspec.Raw:
         """See `McpLink.exchange`."""
@@ -71,10 +77,16 @@ class StdioLink(McpLink):
         if not self._send(line):
             await self._fail_ending()
         answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
-        self._pending[request_id] = answer
+        with Coming(self.what, self._max_bytes) as coming:
+            self._pending[request_id] = _Pending(answer, coming)
+            said = await self._answered(request_id, method, answer)
+            coming.keep(len(said.result))
+        return result_of(said)
+
+    async def _answered(self, request_id: int, method: str, answer: asyncio.Future[Incoming]) -> Incoming:
         try:
             await self._until_read()
-            return result_of(await answer)
+            return await answer
         except asyncio.CancelledError:
             if method != "initialize":
                 self._send(notification_bytes("notifications/cancelled", {"requestId": request_id}))
@@ -143,7 +155,7 @@ class StdioLink(McpLink):
         stream = self._process.stdout
         assert stream is not None  # noqa: S101
         parts: list[bytes] = []
-        held, skipping = 0, False
+        held, covered, skipping = 0, FREE_BYTES, False
         while chunk := await stream.read(_READ_BYTES):
             first, *more = chunk.split(b"\n")
             if not skipping:
@@ -152,10 +164,11 @@ class StdioLink(McpLink):
             for line in more:
                 if not skipping:
                     self._take(b"".join(parts))
-                parts, held, skipping = [line], len(line), False
-            if held > self._max_bytes:
-                self._fail_too_large(b"".join(parts[:2]))
-                parts, held, skipping = [], 0, True
+                parts, held, covered, skipping = [line], len(line), FREE_BYTES, False
+            if held > covered and not skipping:
+                covered = await self._covered(b"".join(parts[:2]), held)
+                if not covered:
+                    parts, held, skipping = [], 0, True
         await self._ended()
 
     def _take(self, line: bytes) -> None:
@@ -168,21 +181,35 @@ class StdioLink(McpLink):
             return
         if said.method is None:
             waiting = self._pending.get(said.id) if isinstance(said.id, int) else None
-            if waiting is not None and not waiting.done():
-                waiting.set_result(said)
+            if waiting is not None and not waiting.answer.done():
+                waiting.answer.set_result(said)
         elif said.id is not None:
-            self._send(reply_bytes(said))
+            if self._stdin.transport.get_write_buffer_size() <= _WAIT_WRITTEN_BYTES:
+                # Who asks without reading gets no answer to what is over this.
+                self._send(reply_bytes(said))
         else:
             self._told(said)
 
-    def _fail_too_large(self, beginning: bytes) -> None:
-        """Fail the call whose answer it is; which one that is stands at the beginning, else all fail."""
+    async def _covered(self, beginning: bytes, held: int) -> int:
+        """Say how long a line may become, of which `held` bytes are here; 0: it is left out, and its call fails.
+
+        Which call that is stands at the beginning, else all fail.
+        """
         found = _ID.search(beginning[:KIB])
-        request_id = int(found[1]) if found else None
-        hit = [request_id] if request_id in self._pending else list(self._pending)
-        error = self._too_large()
-        for number in hit:
-            self._fail(number, error)
+        request_id = int(found[1]) if found else 0
+        waiting = self._pending.get(request_id)
+        try:
+            if held > self._max_bytes:
+                raise self._too_large()
+            if waiting is None:
+                return self._max_bytes
+            # What others wait for comes behind this on the same stream.
+            await waiting.coming.cover(held)
+        except UpstreamInvalid as error:
+            for number in list(self._pending) if waiting is None else [request_id]:
+                self._fail(number, error)
+            return 0
+        return min(waiting.coming.covered, self._max_bytes)
 
     async def _ended(self) -> None:
         with suppress(TimeoutError):
@@ -201,8 +228,8 @@ class StdioLink(McpLink):
 
     def _fail(self, number: int | None, error: UpstreamError) -> None:
         waiting = self._pending.get(number) if number is not None else None
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(error)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_exception(error)
 
     async def _read_stderr(self) -> None:
         stream = self._process.stderr
@@ -210,7 +237,8 @@ class StdioLink(McpLink):
         rest = b""
         while chunk := await stream.read(_STDERR_LIMIT):
             *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[-LINE_CHARS:]
+            # The beginning, of which less is said: a half of a credential would not be known for one.
+            rest = rest[:_LINE_BYTES]
             for line in lines:
                 self._heard(line)
         self._heard(rest)

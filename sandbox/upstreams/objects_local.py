@@ -122,19 +122,10 @@ class LocalObjects:
         del self._drafts[draft]
         return self._stored(key, _Note(content_type, size))
 
-    async def link(self, key: str) -> StoredObject:
-        """Give a new link. Raises `NotFound`."""
-        return self._stored(key, await self._thread(self._note, self._path(key)))
-
     async def upload_link(self, key: str, *, md5: str) -> UploadLink:
         """Give a link to upload it by, for bytes of that MD5 only."""
         query = self._signer.sign(PUT, signed_upload(check_key(key), md5), int(self._clock()) + self._link_s)
         return UploadLink(key, f"{self._base_url()}{PATH}/{key}?md5={md5}&{query}")
-
-    async def delete(self, key: str) -> None:
-        """Remove an object."""
-        await self._thread(_remove, self._path(key))
-        self._used = None
 
     async def open(self, key: str, *, start: int = 0, length: int | None = None) -> OpenObject:
         """Read an object from byte `start` on. Raises `NotFound`."""
@@ -256,7 +247,3 @@ def _open(path: Path) -> BinaryIO:
 def _finish(draft: Path, path: Path, note: _Note) -> None:
     draft.replace(path)
     _beside(path).write_bytes(msgspec.json.encode(note))
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path.parent, ignore_errors=True)

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from pydantic import SecretStr
 
-from sandbox.errors import NotFound, UpstreamRefused, UpstreamUnavailable, WorkbenchError
+from sandbox.errors import UpstreamError, UpstreamRefused, UpstreamUnavailable
 from sandbox.limits import MIB
 from sandbox.upstreams.base import OnProgress, StoredObject, UploadLink
 from sandbox.upstreams.object_keys import check_key
@@ -26,7 +26,8 @@ PART_BYTES: Final = 8 * MIB
 
 _CONNECT_S: Final = 10
 _READ_S: Final = 60
-_MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_NO_BUCKET: Final = frozenset({"404", "NoSuchBucket", "NotFound"})
+"""Objects are only put, so that nothing else can be missing; to a question without a body only the status answers."""
 
 
 class S3Objects:
@@ -56,7 +57,9 @@ class S3Objects:
         self._access_key_id = access_key_id
         self._secret_access_key = secret_access_key
         self._link_s = link_s
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="s3")
+        self._uploading = ThreadPoolExecutor(8, thread_name_prefix="s3")
+        # What is done in a moment does not wait behind uploads, which take as long as their sandboxes do.
+        self._asking = ThreadPoolExecutor(2, thread_name_prefix="s3-links")
         self._making = threading.Lock()
         self._made: Any = None
 
@@ -83,15 +86,10 @@ class S3Objects:
             )
 
         try:
-            await self._thread(upload)
+            await self._thread(upload, self._uploading)
         finally:
             reader.stop()
         return await self._stored(key, reader.size, content_type)
-
-    async def link(self, key: str) -> StoredObject:
-        """Give a new link. Raises `NotFound`."""
-        head = await self._thread(lambda s3: s3.head_object(Bucket=self._bucket, Key=self._prefix + check_key(key)))
-        return await self._stored(key, int(head["ContentLength"]), str(head["ContentType"]))
 
     async def upload_link(self, key: str, *, md5: str) -> UploadLink:
         """Give a presigned link. The type of the object is the one that the upload names; its MD5 is not checked."""
@@ -100,13 +98,10 @@ class S3Objects:
         url = await self._thread(lambda s3: s3.generate_presigned_url("put_object", full, ExpiresIn=self._link_s))
         return UploadLink(full["Key"], str(url))
 
-    async def delete(self, key: str) -> None:
-        """Remove an object."""
-        await self._thread(lambda s3: s3.delete_object(Bucket=self._bucket, Key=self._prefix + check_key(key)))
-
     async def aclose(self) -> None:
         """Let go of connections and threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._uploading, self._asking):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self._made is not None:
             self._made.close()
 
@@ -122,9 +117,10 @@ class S3Objects:
             expires_at=datetime.now(UTC) + timedelta(seconds=self._link_s),
         )
 
-    async def _thread(self, do: Callable[[Any], T]) -> T:
+    async def _thread(self, do: Callable[[Any], T], threads: ThreadPoolExecutor | None = None) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: do(self._client()))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads or self._asking, lambda: do(self._client()))
         except NoCredentialsError:
             raise UpstreamRefused(
                 "S3: no credentials were found", suggested_fix="Set s3_access_key_id and s3_secret_access_key."
@@ -195,6 +191,8 @@ class _Reader:
         if self._stopped:
             raise OSError("the upload was given up")
         self._coming = asyncio.run_coroutine_threadsafe(self._advance(), self._loop)
+        if self._stopped:  # in the same moment, in which there was nothing to cancel yet
+            self._coming.cancel()
         try:
             return self._coming.result()
         except CancelledError:
@@ -213,13 +211,11 @@ def _open(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _refusal(error: ClientError, bucket: str) -> WorkbenchError:
+def _refusal(error: ClientError, bucket: str) -> UpstreamError:
     answer = error.response.get("Error", {})
     code, words = str(answer.get("Code", "")), str(answer.get("Message", ""))[:300]
-    if code == "NoSuchBucket":
+    if code in _NO_BUCKET:
         return UpstreamRefused(f"S3 has no bucket {bucket!r}", suggested_fix="Correct s3_bucket.")
-    if code in _MISSING:
-        return NotFound("no such object, or it was removed")
     if code in ("SlowDown", "ServiceUnavailable", "InternalError", "503", "500"):
         return UpstreamUnavailable(f"S3 could not do it now: {code} {words}")
     return UpstreamRefused(f"S3 refused: {code} {words}".rstrip())

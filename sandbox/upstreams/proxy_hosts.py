@@ -20,7 +20,7 @@ from yarl import URL
 
 from sandbox.config_upstreams import ProxyHost
 from sandbox.errors import FieldError, InvalidArguments, NotFound, UpstreamError, UpstreamUnavailable
-from sandbox.limits import MIB
+from sandbox.limits import KIB, MIB
 from sandbox.upstreams.base import Json, ProxyAnswer, ProxyCall
 from sandbox.upstreams.endpoints import same_origin, target
 from sandbox.upstreams.http import CHECK_TIMEOUT_S, HttpAnswer, HttpRequest, HttpUpstream
@@ -35,6 +35,10 @@ _TEXT_TYPE: Final = re.compile(r"text/|application/([^;\s]*\+)?(xml|javascript|x
 _CHARSET: Final = re.compile(r'charset="?([A-Za-z0-9._-]{1,40})', re.IGNORECASE)
 
 _UTF8: Final = "utf-8"
+_SWOLLEN: Final = 2
+"""Times as long as it came: what is longer as a JSON string has signs that no text has, six bytes for one."""
+
+_SHORT_BYTES: Final = 64 * KIB
 _NO_CHARSETS: Final = frozenset({"punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape"})
 """Codecs of other things than texts; the first one takes hours for a few megabytes."""
 
@@ -171,7 +175,7 @@ def _redirected(host: ProxyHost, request: HttpRequest, answer: HttpAnswer) -> Ht
         url = request.url.join(URL(location))
     except ValueError:
         return None
-    if not same_origin(host.base_url, url):
+    if not same_origin(host.base_url, url) or url.raw_user is not None:
         return None
     if answer.status in (307, 308) or request.method == "GET":
         return replace(request, url=url)
@@ -190,7 +194,9 @@ def _data(answer: HttpAnswer, scrub: Callable[[str], str]) -> Json:
     if _TEXT_TYPE.match(content_type.lower()):
         charset = _CHARSET.search(content_type)
         try:
-            return Json(msgspec.json.encode(_decoded(answer.body, charset[1] if charset else _UTF8, scrub)))
+            text = Json(msgspec.json.encode(_decoded(answer.body, charset[1] if charset else _UTF8, scrub)))
+            if len(text) <= max(_SWOLLEN * len(answer.body), _SHORT_BYTES):
+                return text
         except (UnicodeError, LookupError):
             pass
     coded = {"base64": b64encode(answer.body).decode(), "content_type": content_type, "size": len(answer.body)}

@@ -62,10 +62,14 @@ def raw(value: object) -> msgspec.Raw:
 
 
 class Calls:
-    """A gateway over what settings name, and a sandbox's side of it. `news`: what followers hear."""
+    """A gateway over what settings name, and a sandbox's side of it. `news`: what followers hear.
 
-    def __init__(self, gateway: Gateway, store: SqlStore, metrics: Metrics) -> None:
+    `changed`: sessions whose configuration is another by now, by id.
+    """
+
+    def __init__(self, gateway: Gateway, store: SqlStore, metrics: Metrics, changed: dict[str, Session]) -> None:
         self.gateway = gateway
+        self.changed = changed
         self.store = store
         self.metrics = metrics
         self.news: list[HelperCalled] = []
@@ -201,10 +205,13 @@ async def make_calls(sqlite: SqlStore) -> AsyncIterator[MakeCalls]:
             if sources:
                 upstreams = replace(upstreams, tools=sources)
             metrics = Metrics()
-            gateway = build_gateway(read, upstreams, sqlite, metrics)
+            changed: dict[str, Session] = {}
+            gateway = build_gateway(
+                read, upstreams, sqlite, metrics, newest=lambda session: changed.get(session.id, session)
+            )
             stack.push_async_callback(gateway.aclose, 10)
             gateway.start()
-            return Calls(gateway, sqlite, metrics)
+            return Calls(gateway, sqlite, metrics, changed)
 
         yield make
 

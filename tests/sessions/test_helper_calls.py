@@ -9,17 +9,15 @@ import pytest
 import structlog
 
 from sandbox.limits import (
-    HELPER_ACK_EVERY,
     HELPER_ANSWER_INLINE_BYTES,
     HELPER_ARGUMENTS_HELD_BYTES,
-    HELPER_ARGUMENTS_INLINE_BYTES,
     HELPER_ARGUMENTS_MAX_BYTES,
     HELPER_CALLS_MAX,
     MIB,
 )
 from sandbox.pipe import framing
-from sandbox.pipe.frames import HelperCall, HelperCancel, HelperEnd, HelperProgress
-from sandbox.pipe.messages import CodeResult, Ending, RunCode
+from sandbox.pipe.frames import HelperCall, HelperEnd, HelperProgress
+from sandbox.pipe.messages import RunCode
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
@@ -351,45 +349,6 @@ async def test_a_call_under_way_keeps_the_sandbox_from_its_rest(
     await until(lambda: manager.states == {"paused": 1})
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        HelperCall("i" * 101, "echo"),
-        HelperCall("i", "e" * 101),
-        HelperCall("i", "echo", execution="e" * 101),
-        HelperCall("i", "echo", answer_path="relative"),
-        HelperCall("i", "echo", arguments_path="/" * 5000),
-        HelperCall("i", "echo", timeout_s=-1.0),
-        HelperCall("i", "echo", msgspec.Raw(b'"' + b"x" * HELPER_ARGUMENTS_INLINE_BYTES + b'"')),
-    ],
-    ids=["id", "helper", "execution", "answer path", "arguments path", "time", "arguments"],
-)
-async def test_an_agent_that_breaks_the_bounds_of_a_call_loses_its_pipe(desk: Desk, call: HelperCall) -> None:
-    running = await desk.run("wait")
-    desk.say(call)
-    result = await running.wait()
-    assert isinstance(result, CodeResult)
-    assert (result.ending, desk.far.asked) == (Ending.SANDBOX_GONE, [])
-    assert "broke the protocol" in (result.note or "")
-
-
-async def test_an_agent_that_makes_more_calls_than_it_may_loses_its_pipe(desk: Desk) -> None:
-    running = await desk.run("wait")
-    for number in range(HELPER_CALLS_MAX + 1):
-        desk.say(HelperCall(f"n{number}", "wait"))
-    assert (await running.wait()).ending is Ending.SANDBOX_GONE
-    await desk.far.reached(0)
-
-
-async def test_an_agent_that_does_not_hear_what_it_is_told_loses_its_pipe(desk: Desk) -> None:
-    running = await desk.run("wait")
-    desk.box.agent.answerer.helpers.close()  # it acknowledges nothing
-    for number in range(HELPER_CALLS_MAX + 2 * HELPER_ACK_EVERY + 1):
-        desk.say(HelperCall(f"n{number}", "no_such"))
-    assert (await running.wait()).ending is Ending.SANDBOX_GONE
-    assert len(desk.far.asked) <= HELPER_CALLS_MAX + 2 * HELPER_ACK_EVERY
-
-
 async def test_an_ending_is_told_again_only_once_over_a_pipe(desk: Desk) -> None:
     asking = desk.ask("big", {"size": 100_000})
     await asking.end()
@@ -400,11 +359,3 @@ async def test_an_ending_is_told_again_only_once_over_a_pipe(desk: Desk) -> None
         desk.say(msgspec.structs.replace(asking.call, again=True))
     await desk.run("echo said")
     assert link.written.count(b'"helper_end"') == 1
-
-
-async def test_cancellations_of_nothing_are_answered_up_to_a_bound(desk: Desk) -> None:
-    running = await desk.run("wait")
-    assert desk.box.link is not None
-    for number in range(2 * HELPER_CALLS_MAX):
-        desk.box.link.arrive(framing.encode(HelperCancel(f"n{number}")))
-    assert (await running.wait()).ending is Ending.SANDBOX_GONE

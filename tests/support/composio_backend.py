@@ -21,7 +21,10 @@ def _fail(arguments: dict[str, Any]) -> Any:
 
 
 class ComposioBackend(FaultyServer):
-    """Runs `tools`; `accounts` are the connected ones, by toolkit and user. Counts what each tool ran."""
+    """Runs `tools`; `accounts` are the connected ones, by toolkit and user. Counts what each tool ran.
+
+    `failure`: what a tool that fails says instead of its own words.
+    """
 
     def __init__(self, key: str = KEY) -> None:
         super().__init__()
@@ -30,6 +33,7 @@ class ComposioBackend(FaultyServer):
         self.accounts: dict[tuple[str, str], str] = {("github", "default"): "ca_github_1"}
         self.executed: list[tuple[str, dict[str, Any]]] = []
         self.proxied: list[dict[str, Any]] = []
+        self.failure: Any = None
         self.proxy_answer: dict[str, Any] = {
             "status": 200,
             "data": {"login": "octocat"},
@@ -57,7 +61,8 @@ class ComposioBackend(FaultyServer):
         try:
             data = self.tools[slug](body["arguments"])
         except ValueError as error:
-            return json_reply({"data": {}, "error": str(error), "successful": False, "log_id": "log_f"})
+            said = str(error) if self.failure is None else self.failure
+            return json_reply({"data": {}, "error": said, "successful": False, "log_id": "log_f"})
         return json_reply({"data": data, "error": None, "successful": True, "log_id": "log_1", "session_info": None})
 
     def _tools(self, query: dict[str, str]) -> Reply:

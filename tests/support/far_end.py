@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import msgspec
@@ -31,6 +32,10 @@ class FarEnd:
     waiting: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def holding(self) -> AbstractContextManager[None]:
+        """What is answered here takes no room."""
+        return nullcontext()
 
     async def answer(self, call: SessionCall) -> HelperAnswer:
         """Answer one call."""

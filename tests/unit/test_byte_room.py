@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sandbox.sessions.byte_room import ByteRoom
+from sandbox.byte_room import ByteRoom
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 

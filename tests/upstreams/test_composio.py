@@ -9,7 +9,14 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from sandbox.errors import InvalidArguments, NotFound, UpstreamError, UpstreamRateLimited, UpstreamRefused
+from sandbox.errors import (
+    InvalidArguments,
+    NotFound,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRateLimited,
+    UpstreamRefused,
+)
 from sandbox.upstreams.base import Principal
 from sandbox.upstreams.composio import ComposioTools
 from sandbox.upstreams.composio_proxy import ComposioProxy
@@ -233,3 +240,19 @@ async def test_what_the_api_answers_comes_as_it_is(
     backend.proxy_answer = answer
     got = await proxy.request(proxy_call())
     assert (got.status, value(got.data)) == (answer["status"], expected)
+
+
+async def test_of_headers_that_no_api_has_no_objects_are_made(backend: ComposioBackend, proxy: ComposioProxy) -> None:
+    backend.proxy_answer = {"status": 200, "data": 1, "headers": {"x": [[]] * 30_000}}
+    with pytest.raises(UpstreamInvalid, match="not the answer of an API"):
+        await proxy.request(proxy_call())
+
+
+async def test_of_an_error_that_is_no_sentence_the_beginning_is_said(
+    backend: ComposioBackend, source: ComposioTools
+) -> None:
+    backend.failure = [["x"]] * 50_000
+    answer = await source.execute(tool_call("TEST_FAIL"))
+    assert answer.error is not None
+    assert answer.error.startswith('[["x"],["x"],')
+    assert len(answer.error) <= 4001

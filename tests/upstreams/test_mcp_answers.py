@@ -47,3 +47,11 @@ def test_an_error_has_the_words_of_the_tool(content: list[Any], words: str) -> N
 def test_what_is_no_result_is_refused(result: bytes) -> None:
     with pytest.raises(UpstreamInvalid, match="it answered with what is no result"):
         to_answer(msgspec.Raw(result), "it")
+
+
+def test_a_result_with_too_many_blocks_is_refused_before_objects_are_made_of_them() -> None:
+    blocks = b",".join([b'{"type":"x"}'] * 1_100_000)
+    with pytest.raises(UpstreamInvalid, match="more than 2,000,000 values"):
+        to_answer(msgspec.Raw(b'{"content":[' + blocks + b"]}"), "it")
+    long = _text("[" * 3_000_000)
+    assert to_answer(msgspec.Raw(msgspec.json.encode({"content": [long]})), "it").error is None

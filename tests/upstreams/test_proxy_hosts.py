@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sandbox.config_upstreams import ProxyHost
-from sandbox.errors import InvalidArguments, NotFound, UpstreamInvalid, UpstreamUnavailable
+from sandbox.errors import InvalidArguments, NotFound, UpstreamInvalid, UpstreamRefused, UpstreamUnavailable
 from sandbox.gateway.methods.proxy import ProxyExecute
 from sandbox.upstreams.proxy_hosts import HostProxy
 from tests.support.api_host import CREDENTIAL, ApiHost
@@ -153,6 +153,15 @@ async def test_json_text_and_bytes_are_told_apart(
     assert value((await proxy.request(proxy_call())).data) == expected
 
 
+async def test_what_would_be_many_times_as_long_as_text_comes_as_bytes(api: ApiHost, proxy: HostProxy) -> None:
+    api.replies["/v1/things"] = Reply(200, b"\x01" * 300_000, {"content-type": "text/plain"})
+    answer = await proxy.request(proxy_call())
+    assert value(answer.data)["size"] == 300_000
+    assert len(answer.data) < 500_000
+    api.replies["/v1/things"] = Reply(200, b'line\n"\t' * 50_000, {"content-type": "text/plain"})
+    assert value((await proxy.request(proxy_call())).data) == 'line\n"\t' * 50_000
+
+
 @pytest.mark.parametrize("status", [201, 204, 304, 400, 401, 404, 500, 503])
 async def test_a_status_is_the_callers_to_read(api: ApiHost, proxy: HostProxy, status: int) -> None:
     api.replies["/v1/things"] = Reply(status, b"", {"set-cookie": "a=b", "x-rate": "1"})
@@ -178,7 +187,15 @@ async def test_a_redirect_within_the_host_is_followed(
 
 
 @pytest.mark.parametrize(
-    "location", ["https://127.0.0.1:{port}/x", "http://127.0.0.1:1/x", "//other.example/x", "http://[", ""]
+    "location",
+    [
+        "https://127.0.0.1:{port}/x",
+        "http://127.0.0.1:1/x",
+        "//other.example/x",
+        "http://ann:word@127.0.0.1:{port}/x",
+        "http://[",
+        "",
+    ],
 )
 async def test_any_other_redirect_is_given_back(api: ApiHost, proxy: HostProxy, location: str) -> None:
     api.replies["/v1/things"] = Reply(302, b"", {"location": location.replace("{port}", str(api.port))})
@@ -206,6 +223,16 @@ async def test_a_host_without_a_credential_is_asked_without_one(api: ApiHost) ->
     answer = await proxy.request(proxy_call())
     await proxy.aclose()
     assert "authorization" not in value(answer.data)["headers"]
+
+
+async def test_a_credential_that_cannot_be_sent_is_an_error_that_names_neither_it_nor_a_defect(api: ApiHost) -> None:
+    host = ProxyHost.model_validate({"base_url": api.base_url, "credential": f"{CREDENTIAL}\n"})
+    proxy = HostProxy({"github": host})
+    with pytest.raises(UpstreamRefused, match="The API of github cannot be asked: .*control character") as raised:
+        await proxy.request(proxy_call())
+    await proxy.aclose()
+    assert TOKEN not in raised.value.message
+    assert api.seen == []
 
 
 async def test_the_check_names_the_hosts_that_are_not_reached(api: ApiHost) -> None:

@@ -16,13 +16,14 @@ class ByteRoom:
     @asynccontextmanager
     async def taken(self, size: int) -> AsyncIterator[None]:
         """Hold so many bytes within this, after waiting for them. Bounded by the caller's deadline."""
-        await self._take(size)
+        await self.take(size)
         try:
             yield
         finally:
-            self._give_back(size)
+            self.give_back(size)
 
-    async def _take(self, size: int) -> None:
+    async def take(self, size: int) -> None:
+        """Wait for so many bytes; `give_back` has to follow. Bounded by the caller's deadline."""
         if not self._waiting and size <= self._left:
             self._left -= size
             return
@@ -32,14 +33,15 @@ class ByteRoom:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give_back(size)  # it was given in the same moment
+                self.give_back(size)  # it was given in the same moment
             else:
                 with suppress(ValueError):  # room was made in the same moment, and it was passed over
                     self._waiting.remove((size, turn))
                 self._look()
             raise
 
-    def _give_back(self, size: int) -> None:
+    def give_back(self, size: int) -> None:
+        """Let others have so many bytes."""
         self._left += size
         self._look()
 
