@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from sandbox.runtimes.docker import DockerRuntime
 from sandbox.runtimes.docker_address import EngineAddress, engine_address
 from sandbox.runtimes.docker_engine import make_client
 from sandbox.runtimes.process import ProcessRuntime
+
+# Tests start hundreds of interpreters: what the first one compiled, of ours and of the tests, is there for the others.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import httpx
 import pytest
+
+from tests.support import prepared
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "key-of-the-first-client"
@@ -24,6 +24,9 @@ BASH: Final = "COMPOSIO_REMOTE_BASH_TOOL"
 START_S: Final = 60.0
 
 PROGRAM: Final = "from sandbox.config import load_settings; from sandbox.app import serve; serve(load_settings())"
+
+PLAIN: Final[dict[str, Any]] = {"trust_env": False, "verify": False}
+"""Of clients that speak no TLS: to read all certificates of the machine would take most of the time of a request."""
 
 _LISTENS: Final = "listens on "
 
@@ -36,12 +39,12 @@ class Server:
     said: list[str]
     data_dir: Path
     log: Path
-    process: subprocess.Popen[str]
+    process: prepared.Prepared
 
     def client(self, key: str | None = KEY, **options: Any) -> httpx.Client:
         """Make a client with a key."""
         headers = {"x-api-key": key} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **PLAIN, **options)
 
     def run(self, code: str, *, session: str, key: str = KEY, **arguments: Any) -> dict[str, Any]:
         """Run Python by the workbench tool; the whole answer."""
@@ -75,17 +78,11 @@ def running_server(data_dir: Path, *, program: str = PROGRAM, **settings: str) -
         **{f"WORKBENCH_{name.upper()}": value for name, value in settings.items()},
     }
     log = data_dir / "server.log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            cwd=data_dir,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+    output, told = os.pipe()
+    with log.open("w") as errors, os.fdopen(told, "w") as saying:
+        process = prepared.start(program, cwd=data_dir, env=environment, stdout=saying.fileno(), stderr=errors.fileno())
     lines: Queue[str] = Queue()
-    reader = Thread(target=_read_lines, args=(process, lines), daemon=True)
+    reader = Thread(target=_read_lines, args=(os.fdopen(output), lines), daemon=True)
     reader.start()
     try:
         said = _wait_until_it_listens(lines, log)
@@ -99,13 +96,12 @@ def running_server(data_dir: Path, *, program: str = PROGRAM, **settings: str) -
             process.kill()
             process.wait()
             reader.join(timeout=10)
-            process.stdout.close()  # type: ignore[union-attr] # it is a pipe
 
 
-def _read_lines(process: subprocess.Popen[str], lines: "Queue[str]") -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line.rstrip("\n"))
+def _read_lines(output: TextIO, lines: "Queue[str]") -> None:
+    with output:
+        for line in output:
+            lines.put(line.rstrip("\n"))
     lines.put("")
 
 

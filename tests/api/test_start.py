@@ -4,29 +4,22 @@ import os
 import signal
 import stat
 import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.api.conftest import ROOT, running_server
+from tests.api.conftest import KEY, PROGRAM, ROOT, Server, running_server
 from tests.compat.requirements import promises
+from tests.support import prepared
 
 
 def start(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Start a server that is expected to refuse."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORKBENCH_DATA_DIR": str(data_dir), **settings}
-    program = "from sandbox.config import load_settings; from sandbox.app import serve; serve(load_settings())"
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        cwd=data_dir,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return prepared.run(PROGRAM, env=environment, cwd=data_dir, timeout_s=60)
 
 
 def test_without_configured_keys_one_is_made_said_once_and_kept(data_dir: Path) -> None:
@@ -69,20 +62,83 @@ def test_sessions_outlive_the_server_and_what_was_lost_is_said(data_dir: Path) -
         assert "recreated" not in second.run("1", session="label")["data"]["execution"]
 
 
-def test_a_server_that_stops_interrupts_what_runs_and_still_answers(data_dir: Path) -> None:
-    key = "key-of-the-first-client"
-    with running_server(data_dir, api_keys=key) as server, ThreadPoolExecutor(1) as thread:
-        server.run("1", session="stopped")
-        answer = thread.submit(server.run, "print('so far')\nwhile True: pass", session="stopped")
-        with server.client(key) as client:
-            while len(client.get("/v1/sessions/stopped/executions").json()["items"]) == 1:
-                pass
-            running = client.get("/v1/sessions/stopped/executions").json()["items"][0]["execution_id"]
-            with client.stream("GET", f"/v1/executions/{running}/events") as response:
-                next(line for line in response.iter_lines() if "so far" in line)
-        server.process.send_signal(signal.SIGTERM)
+def begun(server: Server, code: str, thread: ThreadPoolExecutor) -> "Future[dict[str, Any]]":
+    """Run code that prints `so far`; comes back when it has."""
+    server.run("1", session="stopped")
+    answer = thread.submit(server.run, code, session="stopped")
+    with server.client(KEY) as client:
+        while len(client.get("/v1/sessions/stopped/executions").json()["items"]) == 1:
+            pass
+        running = client.get("/v1/sessions/stopped/executions").json()["items"][0]["execution_id"]
+        with client.stream("GET", f"/v1/executions/{running}/events") as response:
+            next(line for line in response.iter_lines() if "so far" in line)
+    return answer
+
+
+def listens(server: Server) -> bool:
+    """Whether it takes connections."""
+    try:
+        with server.client(KEY) as client:
+            return client.get("/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP), (signal.SIGINT, 0)]
+)
+def test_a_server_that_stops_interrupts_what_runs_and_still_answers(
+    data_dir: Path, sent: signal.Signals, code: int
+) -> None:
+    with running_server(data_dir, api_keys=KEY) as server, ThreadPoolExecutor(1) as thread:
+        answer = begun(server, "print('so far')\nwhile True: pass", thread)
+        server.process.send_signal(sent)
         assert answer.result(timeout=30)["error"].startswith("Interrupted on request")
-        server.process.wait(timeout=30)
+        assert server.process.wait(timeout=30) == code
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_server_whose_terminal_is_closed_interrupts_what_runs_and_still_answers(data_dir: Path) -> None:
+    ours, theirs = os.openpty()
+    terminal = os.ttyname(theirs)
+    # The first terminal that the leader of a session opens is the one whose end it hears of. It logs there, too.
+    takes_it = f"import os; [os.dup2(os.open({terminal!r}, os.O_RDWR), fd) for fd in (0, 2)]; {PROGRAM}"
+    with (
+        running_server(data_dir, program=f"import os; os.setsid(); {takes_it}", api_keys=KEY) as server,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        os.close(theirs)
+        answer = begun(server, "print('so far')\nwhile True: pass", thread)
+        os.close(ours)
+        assert answer.result(timeout=30)["error"].startswith("Interrupted on request")
+        assert server.process.wait(timeout=30) == -signal.SIGHUP
+
+
+def test_a_server_that_was_started_to_outlive_its_terminal_does(data_dir: Path) -> None:
+    program = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {PROGRAM}"
+    with running_server(data_dir, program=program, api_keys=KEY, pool_size="0") as server:
+        server.process.send_signal(signal.SIGHUP)
+        with server.client(KEY) as client:
+            assert client.get("/healthz").status_code == 200
+        assert server.process.poll() is None
+
+
+def test_a_second_ctrl_c_ends_a_server_that_waits_and_leaves_nothing_behind(data_dir: Path) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('so far')\nwhile True: pass"
+    with running_server(data_dir, api_keys=KEY, pool_size="0") as server, ThreadPoolExecutor(1) as thread:
+        answer = begun(server, stubborn, thread)
+        agents = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        assert agents
+        server.process.send_signal(signal.SIGINT)
+        while listens(server):
+            pass  # until the first one was heard
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=30) == 0
+        assert answer.result(timeout=30)["error"].startswith("The sandbox disappeared while this ran")
+        assert [pid for pid in agents if Path(f"/proc/{pid}").exists()] == []
+        assert "Traceback" not in server.log.read_text()
+    with running_server(data_dir, api_keys=KEY, pool_size="0") as again:
+        assert again.run("1", session="stopped")["successful"]
 
 
 def test_the_process_runtime_says_at_every_start_that_it_isolates_nothing(data_dir: Path) -> None:

@@ -17,6 +17,7 @@ from sandbox.client import Client
 from sandbox.runtimes.docker_address import EngineAddress
 from sandbox.runtimes.docker_engine import make_client
 from sandbox.runtimes.docker_spec import LABEL_INSTALLATION
+from tests.support import prepared
 
 DEADLINE_S = 120
 
@@ -39,13 +40,12 @@ class Workbench:
     key: str
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "sandbox.cli", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
+        return prepared.run(
+            "from sandbox.cli import main; main()",
+            *arguments,
+            stdin=stdin or "",
+            timeout_s=DEADLINE_S,
+            cwd=Path.cwd(),
             env=self.environment,
         )
 

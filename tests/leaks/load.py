@@ -6,9 +6,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-from tests.api.conftest import BASH, KEY, WORKBENCH
+from tests.api.conftest import BASH, KEY, PLAIN, WORKBENCH
 
-LOOP: Final = "print('begun', flush=True)\nwhile True: pass"
+LOOP: Final = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
 SPILLED_CHARS: Final = 60_000
 
 
@@ -16,7 +16,7 @@ class Load:
     """Clients of one server. `done` counts by kind what was done, for the test to see that all of it was."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers={"x-api-key": KEY}, timeout=120, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=url, headers={"x-api-key": KEY}, timeout=120, **PLAIN)
         self.done: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.api.conftest import KEY, Server, client, data_dir, server
+from tests.api.conftest import KEY, PLAIN, Server, client, data_dir, server
 
 __all__ = ["client", "data_dir", "server"]
 
@@ -25,7 +25,7 @@ async def connected(
     """Connect the SDK's client to a path of a server."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(
-            httpx2.AsyncClient(headers=headers or {"x-api-key": KEY}, timeout=60, trust_env=False)
+            httpx2.AsyncClient(headers=headers or {"x-api-key": KEY}, timeout=60, **PLAIN)
         )
         transport = streamable_http_client(server.url + path, http_client=http)
         yield await stack.enter_async_context(Client(transport, mode=mode, raise_exceptions=True))

@@ -6,7 +6,7 @@ import pytest
 from anyio.abc import TaskGroup
 from mcp import Client
 
-from tests.api.conftest import KEY, WORKBENCH, Server
+from tests.api.conftest import KEY, PLAIN, WORKBENCH, Server
 from tests.mcp.conftest import connected
 from tests.mcp.test_tools import answer_of
 
@@ -41,7 +41,7 @@ def running(server: Server, path: str) -> int:
 async def all_ended(server: Server, path: str) -> None:
     """Follow what runs in the session to its end."""
     label = path.split("/")[2]
-    async with httpx.AsyncClient(base_url=server.url, headers={"x-api-key": KEY}, timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers={"x-api-key": KEY}, timeout=60, **PLAIN) as http:
         items = (await http.get(f"/v1/sessions/{label}/executions")).raise_for_status().json()["items"]
         for item in items:
             (await http.get(f"/v1/executions/{item['execution_id']}/events")).raise_for_status()

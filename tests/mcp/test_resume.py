@@ -14,7 +14,7 @@ from mcp.types import JSONRPCMessage, JSONRPCNotification, JSONRPCResponse
 from sandbox.api.mcp_connections import Connection
 from sandbox.api.mcp_events import ConnectionEvents, EventLog
 from sandbox.api.mcp_road import Road
-from tests.api.conftest import KEY, WORKBENCH, Server
+from tests.api.conftest import KEY, PLAIN, WORKBENCH, Server
 from tests.mcp.raw import ACCEPT, call, connect, events_of
 from tests.mcp.test_progress import ENDLESS, WITHIN_S, all_ended
 
@@ -34,7 +34,7 @@ runs
 @asynccontextmanager
 async def http_of(server: Server, key: str = KEY) -> AsyncIterator[httpx.AsyncClient]:
     """A client for raw requests."""
-    async with httpx.AsyncClient(base_url=server.url, headers={"x-api-key": key}, timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers={"x-api-key": key}, timeout=60, **PLAIN) as http:
         yield http
 
 

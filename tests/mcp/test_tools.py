@@ -10,6 +10,7 @@ from mcp.types import CallToolResult, TextContent
 from tests.api.conftest import BASH, KEY, OTHER_KEY, WORKBENCH, Server
 from tests.compat.requirements import promises
 from tests.mcp.conftest import NEW, OLD, connected
+from tests.support.clock import until
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +121,8 @@ async def test_the_session_of_a_connection_to_the_plain_address_ends_with_it(ser
     async with connected(server, "/mcp") as client:
         answer = answer_of(await client.call_tool(WORKBENCH, {"code_to_execute": "1"}))
     with server.client() as http:
-        assert http.get(f"/v1/sessions/{answer['data']['session']['id']}").status_code == 404
+        # It ends after the answer that its connection has ended.
+        await until(lambda: http.get(f"/v1/sessions/{answer['data']['session']['id']}").status_code == 404)
 
 
 async def test_a_session_that_is_switched_off_has_no_run_tools(server: Server, path: str, mode: str) -> None:

@@ -6,23 +6,26 @@ import secrets
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from subprocess import TimeoutExpired
+from time import monotonic
+from typing import Any, Final
 
 import httpx
+import pytest
 
-from sandbox import background
 from sandbox.client import Client
 from sandbox.runtimes.docker_address import EngineAddress
 from sandbox.runtimes.docker_engine import make_client
 from sandbox.runtimes.docker_spec import LABEL_INSTALLATION
-
-if TYPE_CHECKING:
-    import subprocess
+from tests.api.conftest import PLAIN
+from tests.support import prepared
 
 DEADLINE_S: Final = 60.0
+POLL_S: Final = 0.02
+SERVE: Final = "from sandbox.cli import main; main()"
 _TOOLS: Final = {"code_to_execute": "COMPOSIO_REMOTE_WORKBENCH", "command": "COMPOSIO_REMOTE_BASH_TOOL"}
 
 
@@ -46,8 +49,8 @@ class Controller:
         self.url = f"http://127.0.0.1:{port}"
         self._key = secrets.token_urlsafe(24)
         self._engine = engine
-        self._state = background.State(folder)
-        self._child: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+        self._child: prepared.Prepared | None = None
         self._settings = {
             "PORT": str(port),
             "DATA_DIR": str(folder),
@@ -63,9 +66,31 @@ class Controller:
         """Start it and wait until it is ready."""
         given = {**self._settings, **{name.upper(): value for name, value in settings.items()}}
         environment = {f"WORKBENCH_{name}": value for name, value in given.items()}
-        self._child = background.start(self._state, [], {**os.environ, **environment})
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._log_file.open("wb") as log:
+            self._child = prepared.start(
+                SERVE,
+                "serve",
+                env={**os.environ, **environment},
+                cwd=Path.cwd(),
+                stdout=log.fileno(),
+                stderr=log.fileno(),
+                new_session=True,
+            )
         with Client(self.url, self._key) as client:
-            background.wait_until_ready(self._state, client)
+            self._wait_until_ready(client)
+
+    def _wait_until_ready(self, client: Client) -> None:
+        assert self._child is not None
+        deadline = monotonic() + DEADLINE_S
+        while not client.ready():
+            assert monotonic() < deadline, f"the controller was not ready within {DEADLINE_S:g} s:\n{self.log()}"
+            with suppress(TimeoutExpired):
+                pytest.fail(f"the controller ended with {self._child.wait(POLL_S)} at its start:\n{self.log()}")
+
+    @property
+    def _log_file(self) -> Path:
+        return self._folder / "controller.log"
 
     @property
     def key(self) -> str:
@@ -111,7 +136,7 @@ class Controller:
 
     def log(self) -> str:
         """Give what it wrote."""
-        return self._state.log_file.read_text(encoding="utf-8")
+        return self._log_file.read_text(encoding="utf-8")
 
     # --- its engine -----------------------------------------------------------------------------------
 
@@ -138,7 +163,7 @@ class Controller:
 
     def client(self) -> httpx.Client:
         """Make a client with its key."""
-        return httpx.Client(base_url=self.url, headers={"x-api-key": self._key}, timeout=DEADLINE_S, trust_env=False)
+        return httpx.Client(base_url=self.url, headers={"x-api-key": self._key}, timeout=DEADLINE_S, **PLAIN)
 
     def tool(self, session: str, **arguments: Any) -> httpx.Response:
         """Call the tool for `code_to_execute` or `command`."""

@@ -127,7 +127,8 @@ def _http(descriptor: int, *, json_response: bool) -> None:
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve as the arguments say."""
     if os.environ.get("MCP_ECHO_FAIL"):
         sys.exit(os.environ["MCP_ECHO_FAIL"])
     if sys.argv[1] == "stdio":
@@ -137,3 +138,7 @@ if __name__ == "__main__":
         asyncio.run(_stdio())
     else:
         _http(int(sys.argv[2]), json_response=sys.argv[3:] == ["json"])
+
+
+if __name__ == "__main__":
+    main()

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sandbox.config_upstreams import McpServer
 from sandbox.upstreams.base import Principal, ToolCall
+from tests.support import prepared
 
 DEADLINE_S = 30.0
 ECHO = (sys.executable, "-m", "tests.support.mcp_echo", "stdio")
@@ -58,7 +59,7 @@ class EchoHttp:
         self._env = {**os.environ, **env}
         self._options = options
         self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: prepared.Prepared | None = None
         self.start()
 
     @property
@@ -73,8 +74,15 @@ class EchoHttp:
             listening.bind(("127.0.0.1", self._port))
             listening.listen(128)
             self._port = listening.getsockname()[1]
-            command = [sys.executable, "-m", "tests.support.mcp_echo", "http", str(listening.fileno()), *self._options]
-            self._process = subprocess.Popen(command, env=self._env, pass_fds=(listening.fileno(),))
+            self._process = prepared.start(
+                "from tests.support.mcp_echo import main; main()",
+                *("http", "0", *self._options),
+                env=self._env,
+                cwd=Path.cwd(),
+                stdin=listening.fileno(),
+                stdout=1,
+                stderr=2,
+            )
 
     def kill(self) -> None:
         """End it at once."""
