@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ from sandbox.api.keys import KeyRing, make_key
 from sandbox.api.once import Once
 from sandbox.api.services import Services
 from sandbox.config import OnShutdown, RuntimeName, Settings, check_exposure
-from sandbox.errors import ConfigurationError, WorkbenchError
+from sandbox.errors import WorkbenchError
 from sandbox.gateway.build import build_gateway
 from sandbox.gateway.directory import Directory
 from sandbox.gateway.gateway import Gateway
@@ -38,6 +37,7 @@ from sandbox.runtimes.docker import DockerRuntime
 from sandbox.runtimes.docker_address import engine_address
 from sandbox.runtimes.docker_engine import OnCall
 from sandbox.runtimes.process import ProcessRuntime
+from sandbox.serving import Server, listen
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
@@ -60,7 +60,6 @@ log = structlog.get_logger(__name__)
 
 Say = Callable[[str], None]
 
-_BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that it is they who close them and never in the middle."""
 
@@ -91,18 +90,6 @@ class Workbench:
     start_failures: list[WorkbenchError] = field(default_factory=list)
 
 
-class _Server(uvicorn.Server):
-    """Tells the manager first when it is to stop, so that open requests get their answers and not their grace."""
-
-    def __init__(self, config: uvicorn.Config, manager: SessionManager) -> None:
-        super().__init__(config)
-        self._manager = manager
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._manager.stop_taking()
-        await super().shutdown(sockets)
-
-
 def build(settings: Settings) -> Workbench:
     """Build all parts; nothing runs yet. `create_app` or `manager.start_up` starts them.
 
@@ -116,7 +103,7 @@ def build(settings: Settings) -> Workbench:
     runtime = make_runtime(settings, on_call=metrics.engine_call, traffic=traffic)
     store = SqlStore(_database_url(settings))
     outside = make_outside(settings)
-    gateway = build_gateway(settings, outside.upstreams, store, metrics)
+    gateway = build_gateway(settings, outside.upstreams, store, metrics, newest=lambda it: manager.configs.newest(it))  # noqa: PLW0108
     manager = SessionManager(
         runtime,
         store,
@@ -194,7 +181,7 @@ def create_app(workbench: Workbench, *, started: Callable[[], None] | None = Non
 
 
 def serve(settings: Settings, say: Say | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. `say` is told what a person wants to know; default: standard output.
+    """Serve until SIGINT, SIGTERM or SIGHUP. `say` is told what a person wants to know; default: standard output.
 
     Raises:
         ConfigurationError: the settings cannot be used, the address is taken, or another controller uses `data_dir`.
@@ -202,11 +189,11 @@ def serve(settings: Settings, say: Say | None = None) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     workbench = build(settings)
-    listener = _listen(settings)
+    listener = listen(settings)
     url = settings.model_copy(update={"port": listener.getsockname()[1]}).url
     workbench.outside.address.url = url
     app = create_app(workbench, started=lambda: _started(workbench, url, say or _say))
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http=bounded_http(settings.request_timeout_s),
@@ -352,17 +339,6 @@ def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite:///{(settings.data_dir / 'workbench.db').absolute()}"
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            suggested_fix="Stop what uses the port, or set another one (WORKBENCH_PORT).",
-        ) from error
 
 
 def _started(workbench: Workbench, url: str, say: Say) -> None:

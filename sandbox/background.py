@@ -4,6 +4,7 @@ The started process inherits the locked descriptor of its pid file and holds the
 lock that is free means that the file is stale, so a pid that the system gave to somebody else is never signalled.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 READY_DEADLINE_S: Final = 120.0
 STOP_DEADLINE_S: Final = 30.0
+KILL_DEADLINE_S: Final = 10.0
 POLL_S: Final = 0.05
 LOG_LINES: Final = 20
 
@@ -112,19 +114,29 @@ def stop(state: State, deadline_s: float = STOP_DEADLINE_S) -> int | None:
     """End the controller that was started here and wait for it; give its pid, None when there was none.
 
     One that does not end by itself before the deadline is killed with its process group.
+
+    Raises:
+        ControllerNotReady: it does not even end then.
     """
     pid = state.running_pid()
     if pid is None:
         return None
-    os.kill(pid, signal.SIGTERM)
+    for send, sent, seconds in ((os.kill, signal.SIGTERM, deadline_s), (os.killpg, signal.SIGKILL, KILL_DEADLINE_S)):
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+            send(pid, sent)
+        if _ended(state, pid, seconds):
+            state.pid_file.unlink(missing_ok=True)
+            return pid
+    raise ControllerNotReady(f"The controller (process {pid}) does not end, not even killed.")
+
+
+def _ended(state: State, pid: int, deadline_s: float) -> bool:
     limit = time.monotonic() + deadline_s
     while state.running_pid() == pid:
         if time.monotonic() > limit:
-            os.killpg(pid, signal.SIGKILL)
-            limit = float("inf")
+            return False
         time.sleep(POLL_S)
-    state.pid_file.unlink(missing_ok=True)
-    return pid
+    return True
 
 
 def _lock(descriptor: int) -> bool:

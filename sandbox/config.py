@@ -199,7 +199,9 @@ class Settings(UpstreamSettings, BaseSettings):
         json_schema_extra=_shown("none"),
     )
     queue_timeout_s: float = Field(
-        900, gt=0, description="Seconds that an execution may wait for earlier ones of its session."
+        900,
+        gt=0,
+        description="Seconds that Python code may wait for earlier code of its session, and for a kernel, together.",
     )
     workbench_timeout_default_s: float = Field(
         WORKBENCH_TIMEOUT_DEFAULT_S, ge=1, description="Time limit of Python code when a request names none."

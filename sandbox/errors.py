@@ -46,14 +46,18 @@ from typing import ClassVar
 
 
 class WorkbenchError(Exception):
-    """Base of the tree. `message` names the value that was wrong; `suggested_fix` says what to do."""
+    """Base of the tree. `message` names the value that was wrong; `suggested_fix` says what to do.
+
+    `inside`: what only those who run the server are told (an address, a path, another program's own words). It is part
+    of `str(error)`, which is for the log and the command line, and not of `message`, which is for answers.
+    """
 
     slug: ClassVar[str] = "Workbench_Error"
     code: ClassVar[int] = 1000
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, suggested_fix: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, suggested_fix: str | None = None, inside: str | None = None) -> None:
+        super().__init__(f"{message} {inside}" if inside else message)
         self.message = message
         self.suggested_fix = suggested_fix
 

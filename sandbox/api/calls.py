@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.services import Given, Owner
 from sandbox.api.wire import json_response
 from sandbox.errors import NotFound
@@ -48,7 +49,7 @@ class CallList(msgspec.Struct, frozen=True):
 
 def call_routes() -> APIRouter:
     """Make the route."""
-    router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+    router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=ExactRoute)
     router.add_api_route("/{ref}/calls", listing, methods=["GET"], summary="List the helper calls of a session")
     return router
 

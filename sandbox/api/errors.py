@@ -106,7 +106,7 @@ async def _on_workbench_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, WorkbenchError):
         raise error
     if error.status >= 500:
-        log.warning("request failed", slug=error.slug, words=error.message)
+        log.warning("request failed", slug=error.slug, words=str(error))
     return _respond(request, error)
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sandbox.api.errors import ErrorBody, error_body, request_id_of
 from sandbox.api.events import event_stream
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.services import Given, Owner, Services
 from sandbox.api.wire import json_response, read_object
 from sandbox.errors import FieldError
@@ -58,7 +59,7 @@ class ExecutionList(msgspec.Struct, frozen=True):
 
 def execution_routes() -> APIRouter:
     """Make the routes."""
-    router = APIRouter(prefix="/v1", tags=["executions"])
+    router = APIRouter(prefix="/v1", tags=["executions"], route_class=ExactRoute)
     add = router.add_api_route
     add("/sessions/{ref}/executions", start, methods=["POST"], status_code=202, summary="Start an execution")
     add("/sessions/{ref}/executions", recent, methods=["GET"], summary="List recent executions")

@@ -97,7 +97,7 @@ class _Sending(StreamingResponse):
             async with aclosing(self._pieces):
                 await super().stream_response(send_in_time)
         except WorkbenchError as error:
-            log.warning("a download broke off", slug=error.slug, words=error.message)
+            log.warning("a download broke off", slug=error.slug, words=str(error))
         except TimeoutError:
             log.warning("a download broke off: its client took nothing", seconds=self._silence_s)
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.file_bytes import received, send_file
 from sandbox.api.file_paths import check_path
 from sandbox.api.mounts import (
     GET,
     LINKS,
     PUT,
-    VERSIONS,
     Cursor,
     FileDeleted,
     FileItem,
@@ -28,7 +28,7 @@ from sandbox.api.mounts import (
 )
 from sandbox.api.services import Given, Owner, Services
 from sandbox.api.session_files import SessionFiles
-from sandbox.api.tool_router.routing import SESSION, Ref
+from sandbox.api.tool_router.routing import PREFIXES, SESSION, Ref, version_of
 from sandbox.api.wire import json_response
 
 _BINARY: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -48,12 +48,13 @@ FilePath = Annotated[str, Query(max_length=4_096, description="Path of the file 
 
 def file_routes() -> APIRouter:
     """Make the routes."""
-    router = APIRouter(tags=["files"])
+    router = APIRouter(tags=["files"], route_class=ExactRoute)
     router.add_api_route(_FILES, list_files, methods=["GET"], summary="List the files of a session")
     add_bytes(router, _FILES + "/{path:path}", "v1", get=get_file, put=put_file, delete=delete_file)
-    for version in VERSIONS:
-        at = f"/api/{version}{_CONTENT}"
-        add_bytes(router, at, version, get=get_content, put=put_content, delete=delete_content)
+    for prefix in PREFIXES:
+        add_bytes(
+            router, prefix + _CONTENT, version_of(prefix), get=get_content, put=put_content, delete=delete_content
+        )
     add_bytes(router, LINKS + "/{session_id}/{mount}/{path:path}", "link", get=get_linked, put=put_linked)
     return router
 
@@ -189,6 +190,6 @@ SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
     ("put", _FILES + "/{path}"): (None, FileItem),
     ("delete", _FILES + "/{path}"): (None, FileDeleted),
     ("put", SIGNED): (None, FileItem),
-    **{("put", f"/api/{version}{_CONTENT}"): (None, FileItem) for version in VERSIONS},
-    **{("delete", f"/api/{version}{_CONTENT}"): (None, FileDeleted) for version in VERSIONS},
+    **{("put", prefix + _CONTENT): (None, FileItem) for prefix in PREFIXES},
+    **{("delete", prefix + _CONTENT): (None, FileDeleted) for prefix in PREFIXES},
 }

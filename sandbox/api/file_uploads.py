@@ -8,9 +8,8 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from sandbox.api.mounts import VERSIONS
 from sandbox.api.services import Given, Owner
-from sandbox.api.tool_router.routing import Routes
+from sandbox.api.tool_router.routing import PREFIXES, Routes
 from sandbox.api.wire import json_response, read_object
 from sandbox.errors import FieldError, InvalidArguments, UpstreamNotConfigured
 from sandbox.upstreams.object_keys import new_key
@@ -51,8 +50,8 @@ class UploadPlace(msgspec.Struct, frozen=True, kw_only=True):
 def upload_routes() -> list[APIRouter]:
     """Make the route, under every version of the contract."""
     made = []
-    for version in VERSIONS:
-        routes = Routes(f"/api/{version}", "files")
+    for prefix in PREFIXES:
+        routes = Routes(prefix, "files")
         routes.add("POST", _PATH, request_upload, "Get a link to upload a file for a tool")
         made.append(routes.router)
     return made
@@ -110,5 +109,5 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
 }
 
 SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
-    ("post", f"/api/{version}{_PATH}"): (UploadRequest, UploadPlace) for version in VERSIONS
+    ("post", prefix + _PATH): (UploadRequest, UploadPlace) for prefix in PREFIXES
 }

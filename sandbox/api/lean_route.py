@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import Request
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.services import Services, owner_of
 
 _GIVEN: Final = frozenset({"request", "owner", "services"})
@@ -20,7 +20,7 @@ _SHORT: Final = 200
 """Characters of a text in a path that break no rule of a parameter; FastAPI checks a longer one."""
 
 
-class LeanRoute(APIRoute):
+class LeanRoute(ExactRoute):
     """Its handler takes `request`, `owner`, `services` and texts of the path, all or some of them, and nothing else."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -13,14 +13,13 @@ from starlette.responses import Response
 from sandbox.api.file_paths import check_path, check_prefix, make_cursor, read_cursor
 from sandbox.api.services import Given, Owner, Services
 from sandbox.api.session_files import SessionFiles, modified_at
-from sandbox.api.tool_router.routing import SESSION, Ref, Routes
+from sandbox.api.tool_router.routing import PREFIXES, SESSION, Ref, Routes
 from sandbox.api.wire import json_response, optional_text, read_object
 from sandbox.errors import NotFound
 from sandbox.limits import FILES_DIR
 from sandbox.pipe.messages import FileInfo
 from sandbox.sessions.session import Session
 
-VERSIONS: Final = ("v3", "v3.1")
 MOUNT: Final = "files"
 FIELD: Final = "mount_relative_path"
 LINKS: Final = "/mounts"
@@ -91,8 +90,8 @@ class FileDeleted(msgspec.Struct, frozen=True, kw_only=True):
 def mount_routes() -> list[APIRouter]:
     """Make the routes, under every version of the contract."""
     made = []
-    for version in VERSIONS:
-        routes = Routes(f"/api/{version}{SESSION}/mounts/{{mount}}", "files")
+    for prefix in PREFIXES:
+        routes = Routes(f"{prefix}{SESSION}/mounts/{{mount}}", "files")
         routes.add("POST", "/upload_url", create_upload_link, "Get a link to upload a file of a session")
         routes.add("POST", "/download_url", create_download_link, "Get a link to download a file of a session")
         routes.add("GET", "/items", list_mount_items, "List the files of a session")
@@ -225,8 +224,8 @@ EXAMPLES: Final[dict[type, dict[str, Any]]] = {
 }
 
 SHAPES: Final[dict[tuple[str, str], tuple[type | None, type | None]]] = {
-    (method, f"/api/{version}{SESSION}/mounts/{{mount}}/{name}"): shape
-    for version in VERSIONS
+    (method, f"{prefix}{SESSION}/mounts/{{mount}}/{name}"): shape
+    for prefix in PREFIXES
     for method, name, shape in (
         ("post", "upload_url", (UploadLinkRequest, UploadLink)),
         ("post", "download_url", (FileRequest, DownloadLink)),

@@ -5,6 +5,7 @@ from typing import Final
 
 import anyio
 import msgspec
+import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -12,6 +13,8 @@ from sandbox.api.services import Check, Given, owner_of
 from sandbox.api.wire import json_response
 from sandbox.errors import WorkbenchError
 from sandbox.metrics import CONTENT_TYPE
+
+log = structlog.get_logger(__name__)
 
 CHECK_DEADLINE_S: Final = 5.0
 
@@ -43,7 +46,7 @@ async def readyz(services: Given) -> Response:
     failed: set[str] = set()
 
     async def ask(name: str, check: Check) -> None:
-        words = await _ask(check)
+        words = await _ask(name, check)
         said[name] = words or "ok"
         if words is not None:
             failed.add(name)
@@ -61,12 +64,13 @@ async def metrics(request: Request, services: Given) -> Response:
     return Response(services.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
-async def _ask(check: Check) -> str | None:
-    """What is wrong, in words; None when nothing is."""
+async def _ask(name: str, check: Check) -> str | None:
+    """What is wrong, in words; None when nothing is. The log has more of it: anybody may ask here."""
     try:
         with anyio.fail_after(CHECK_DEADLINE_S):
             await check()
     except WorkbenchError as error:
+        log.warning("not ready", check=name, error=str(error))
         return error.message
     except TimeoutError:
         return f"no answer within {CHECK_DEADLINE_S:g} s"

@@ -27,6 +27,7 @@ _REASONS: Final = {
     "permission": "may not be touched: the sandbox itself refuses it",
     "outside": f"is, or leads through, a link out of {FILES_DIR}",
     "invalid": "cannot be a path in the sandbox",
+    "ambiguous": "is shown for several names that are no UTF-8: rename them in bash",
     "too_deep": "has too many folders in each other: remove it with `rm -r` in bash",
 }
 

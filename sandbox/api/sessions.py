@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.services import Given, Owner
 from sandbox.api.wire import json_response, optional_text, read_object
 from sandbox.errors import InvalidRequest
@@ -93,7 +94,7 @@ class Deleted(msgspec.Struct, frozen=True):
 
 def session_routes() -> APIRouter:
     """Make the routes."""
-    router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+    router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=ExactRoute)
     add = router.add_api_route
     add("", create, methods=["POST"], status_code=201, summary="Make a session, with rules for its code")
     add("", listing, methods=["GET"], summary="List sessions")
@@ -140,8 +141,9 @@ async def read(ref: str, owner: Owner, services: Given) -> Response:
 
 async def delete(ref: str, owner: Owner, services: Given) -> Response:
     """Delete a session; its sandbox and all files in it are removed."""
-    await services.manager.delete(owner, ref)
-    return json_response(Deleted(ref))
+    session = await services.manager.get(owner, ref)
+    await services.manager.delete(owner, session.id)
+    return json_response(Deleted(session.id))
 
 
 async def interrupt(ref: str, owner: Owner, services: Given) -> Response:

@@ -12,5 +12,5 @@ def main() -> None:
     try:
         app()
     except WorkbenchError as error:
-        console_error(error.message, error.suggested_fix)
+        console_error(str(error), error.suggested_fix)
         sys.exit(1)

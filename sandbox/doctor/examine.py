@@ -95,7 +95,7 @@ async def _engine_is_fit(engine: DockerEngine, show: Show) -> bool:
             error.suggested_fix
             or "See that docker_host (else DOCKER_HOST) names a Docker engine that this user may use."
         )
-        show(Finding("engine", Outcome.FAILED, error.message, fix))
+        show(Finding("engine", Outcome.FAILED, str(error), fix))
         return False
     findings = list(engine_findings(info))
     for finding in findings:
@@ -114,7 +114,7 @@ async def _image_is_there(engine: DockerEngine, image: str, show: Show) -> bool:
         found = await engine.call(lambda client: client.inspect_image(image), what=f"find the image {image}")
         current = await engine.call(lambda client: _is_current(client, image), what="compare the image")
     except WorkbenchError as error:
-        show(Finding("image", Outcome.FAILED, error.message, error.suggested_fix or build))
+        show(Finding("image", Outcome.FAILED, str(error), error.suggested_fix or build))
         return False
     words = f"{image}, {found['Size'] / 1e6:.0f} MB"
     if current:

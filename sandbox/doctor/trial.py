@@ -38,7 +38,7 @@ async def try_sandbox(runtime: Runtime, show: Show, begin: Begin) -> bool:
     except WorkbenchError as error:
         words = await runtime.last_words(spec.sandbox_id)
         said = f"; the agent's last words: {words}" if words else ""
-        show(Finding("a sandbox starts", Outcome.FAILED, f"{error.message}{said}", error.suggested_fix or ""))
+        show(Finding("a sandbox starts", Outcome.FAILED, f"{error}{said}", error.suggested_fix or ""))
         return False
     finally:
         if peer is not None:

@@ -62,7 +62,7 @@ async def _check(upstream: Upstream) -> list[Finding]:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             return [Finding(upstream.name, Outcome.OK, await upstream.check())]
     except WorkbenchError as error:
-        return [Finding(upstream.name, Outcome.FAILED, error.message, error.suggested_fix or "Look at its settings.")]
+        return [Finding(upstream.name, Outcome.FAILED, str(error), error.suggested_fix or "Look at its settings.")]
     except TimeoutError:
         words = f"no answer within {CHECK_TIMEOUT_S:g} s"
         return [Finding(upstream.name, Outcome.FAILED, words, "Look at its settings.")]

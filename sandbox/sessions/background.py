@@ -35,6 +35,10 @@ class Background:
         task.add_done_callback(self._awaited_done if awaited else self._done)
         return task
 
+    async def whole(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+        """Do `work` to its end, also when the caller leaves in the middle; its result or failure is the caller's."""
+        return await asyncio.shield(self.spawn(work, name, awaited=True))
+
     def spawn_lasting(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run `work`, which may take for ever: `settle` does not wait for it."""
         task = self.spawn(work, name)

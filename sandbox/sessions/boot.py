@@ -59,5 +59,5 @@ async def _undo(runtime: Runtime, debts: Debts, sandbox_id: str, deadline_s: flo
     try:
         await remove_from(runtime, sandbox_id, deadline_s)
     except RuntimeFault as error:
-        log.warning("a sandbox that did not start could not be removed yet", sandbox=sandbox_id, error=error.message)
+        log.warning("a sandbox that did not start could not be removed yet", sandbox=sandbox_id, error=str(error))
         debts.owe(sandbox_id)

@@ -14,6 +14,7 @@ from sandbox.sessions import ids
 from sandbox.sessions.background import Background
 from sandbox.sessions.session import Session, name_of, storable
 from sandbox.sessions.store import Store
+from sandbox.sessions.write_behind import RETRY_MAX_S, RETRY_S
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Catalog:
         self._looking: dict[_Key, asyncio.Task[Session | None]] = {}
         self._touched: dict[str, datetime] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._unsure: set[str] = set()
 
     async def resolve(self, owner: str, ref: str | None, user_id: str | None) -> Session:
         """Give the session that is meant; one that is meant by name is created when there is none.
@@ -121,6 +123,10 @@ class Catalog:
             NotFound: it was deleted.
             StoreUnavailable: the store does not answer.
         """
+        # Else who leaves in the middle leaves this memory behind the store.
+        return await self._background.whole(self._change(session, change, expected), "change of a configuration")
+
+    async def _change(self, session: Session, change: Callable[[Session], Session], expected: int | None) -> Session:
         while True:
             old = await self._store.get(session.owner, session.id)
             if old is None:
@@ -132,8 +138,31 @@ class Catalog:
                     suggested_fix="Read the session again, and make the change to what it has now.",
                 )
             new = change(old)
-            if await self._store.replace_config(old, new):
-                return self._renew(new)
+            try:
+                if await self._store.replace_config(old, new):
+                    return self._renew(new)
+            except StoreUnavailable:
+                self._look_again(session)
+                raise
+
+    def _look_again(self, session: Session) -> None:
+        """The store may have made a change without a word: find out what holds, as soon as it answers."""
+        if session.id not in self._unsure:
+            self._unsure.add(session.id)
+            self._background.spawn_lasting(self._until_sure(session), f"configuration of {session.id}")
+
+    async def _until_sure(self, session: Session) -> None:
+        pause_s = RETRY_S
+        while session.id in self._unsure:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+            try:
+                found = await self._store.get(session.owner, session.id)
+            except StoreUnavailable:
+                continue
+            self._unsure.discard(session.id)
+            if found is not None:
+                self._renew(found)
 
     def _used(self, session: Session) -> Session:
         """Note that a session is in use, so that others are forgotten before it."""
@@ -157,14 +186,18 @@ class Catalog:
         found = await self._store.list(owner, limit=limit, after=after)
         return [self._by_id.get(session.id, session) for session in found if session.id not in self._deleted]
 
-    async def delete(self, session: Session) -> None:
-        """Mark it deleted. Raises `StoreUnavailable`; then it is not deleted."""
-        if not await self._store.delete(session.owner, session.id, self._clock()):
-            raise not_found(session.id)
+    async def delete(self, session: Session) -> bool:
+        """Mark it deleted, and say whether it was not: the store may have done so without a word.
+
+        Raises:
+            StoreUnavailable: it is not known whether it is deleted now; to be asked again.
+        """
+        was_there = await self._store.delete(session.owner, session.id, self._clock())
         self._deleted[session.id] = None
         if len(self._deleted) > self._cached:
             self._deleted.popitem(last=False)
         self._forget(session.id)
+        return was_there
 
     def newest(self, session: Session) -> Session:
         """Give a session as it is in memory, when its configuration is newer there."""
@@ -195,7 +228,7 @@ class Catalog:
         try:
             await self._store.touch(touched)
         except StoreUnavailable as error:
-            log.warning("the use of sessions could not be noted", count=len(touched), error=error.message)
+            log.warning("the use of sessions could not be noted", count=len(touched), error=str(error))
 
     def _new(self, owner: str, name: str | None, user_id: str | None) -> Session:
         now = self._clock()

@@ -57,6 +57,10 @@ class Configs:
         self._changed(new)
         return new
 
+    def newest(self, session: Session) -> Session:
+        """Give a session with the configuration that it has now."""
+        return self._catalog.newest(session)
+
     async def earlier(self, session: Session, *, limit: int, before: int | None) -> EarlierConfigs:
         """Give versions that the session had, from the one before version `before`. Raises `StoreUnavailable`."""
         versions = await self._store.earlier_configs(session.id, limit=limit, before=before) if limit else ()

@@ -3,53 +3,34 @@
 The hot path (a session in memory with a live sandbox) touches no database and waits for nothing but the pipe.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import monotonic
 
-import structlog
-
-from sandbox.errors import NotFound, Overloaded, RuntimeFault, StoreUnavailable, WorkbenchError
-from sandbox.pipe.messages import RunCode, Status
-from sandbox.runtimes.base import Runtime, SandboxSpec
-from sandbox.sessions import ids, runner, source
-from sandbox.sessions.background import Background
-from sandbox.sessions.boot import boot
-from sandbox.sessions.catalog import Catalog
-from sandbox.sessions.claims import Claims
+from sandbox.errors import NotFound, Overloaded
+from sandbox.pipe.messages import Status
+from sandbox.runtimes.base import Runtime
+from sandbox.sessions import ids, source
+from sandbox.sessions.catalog import not_found
 from sandbox.sessions.configs import Configs
-from sandbox.sessions.debts import Debts
-from sandbox.sessions.execution import Execution, Kind
-from sandbox.sessions.executions import Executions
-from sandbox.sessions.helper_desk import HelperDesk
+from sandbox.sessions.execution import Execution
 from sandbox.sessions.helper_port import AnswersHelpers, SandboxFiles
+from sandbox.sessions.life import Life
 from sandbox.sessions.observer import NoObserver, Observer
 from sandbox.sessions.options import SessionLimits
-from sandbox.sessions.place import Place
-from sandbox.sessions.places import Places
+from sandbox.sessions.parts import Given, assemble
 from sandbox.sessions.reaper import Clock
-from sandbox.sessions.resizing import Resizing
-from sandbox.sessions.rest import Rests
-from sandbox.sessions.sandbox import LiveSandbox, SandboxStatus
+from sandbox.sessions.sandbox import SandboxStatus
 from sandbox.sessions.session import Session
 from sandbox.sessions.session_config import SessionConfig
-from sandbox.sessions.store import Retention, Store
-from sandbox.sessions.supply import POOL_SIZE_NAME, Supply
-from sandbox.sessions.sweep import Sweep
-from sandbox.sessions.takeover import TakenOver, Takeover
-
-log = structlog.get_logger(__name__)
+from sandbox.sessions.store import Store
+from sandbox.sessions.supply import POOL_SIZE_NAME
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _retention(limits: SessionLimits) -> Retention:
-    return Retention(timedelta(seconds=limits.results_age_s), limits.results_kept, limits.results_bytes)
 
 
 class SessionManager:
@@ -72,61 +53,26 @@ class SessionManager:
         timers: Clock | None = None,
         helpers: AnswersHelpers | None = None,
     ) -> None:
-        self._runtime = runtime
-        self._store = store
-        self._installation = installation
-        self._limits = limits or SessionLimits()
-        self._observer: Observer = observer or NoObserver()
-        self._background = Background()
-        self._debts = Debts(runtime, installation, self._background, deadline_s=self._limits.call_deadline_s)
-        self._closing = False
-        self._closed = False
-        self._leaving: asyncio.TimerHandle | None = None
-        self._catalog = Catalog(
-            store,
-            self._background,
-            clock,
-            cached=self._limits.sessions_cached,
-            touch_interval_s=self._limits.touch_interval_s,
-        )
-        self._executions = Executions(store, self._background, clock, self._limits, self._observer)
-        self._sweep = Sweep(store, _retention(self._limits), clock, interval_s=self._limits.results_sweep_s)
-        self._claims = Claims(store, self._background, clock, installation)
-        self._takeover = Takeover(
+        given = Given(
             runtime,
-            self._claims,
-            self._background,
-            self._limits,
+            store,
             installation,
-            owe=self._debts.owe,
-            adopt=self._adopt,
+            limits or SessionLimits(),
+            observer or NoObserver(),
+            clock,
+            timers,
+            helpers,
         )
-        self.supply = Supply(
-            self._boot,
-            installation,
-            self._background,
-            self._observer,
-            self._limits,
-            owe=self._debts.owe,
-            made_with=runtime.image_id,
-            memory=runtime.memory_bytes,
-        )
-        self._places = Places(
-            self._catalog,
-            self.supply,
-            self._claims,
-            Rests(runtime, self._limits, self._observer, self.supply.admission),
-            self._background,
-            resizing=Resizing(runtime, self.supply.admission, deadline_s=self._limits.call_deadline_s),
-            observer=self._observer,
-            limits=self._limits,
-            owe=self._debts.owe,
-            take_over=self._takeover.ensure,
-            in_use=lambda session_id: bool(self._executions.running_in(session_id)),
-            clock=clock,
-            timers=timers,
-            helpers=HelperDesk(helpers, self._executions),
-        )
+        parts = assemble(given)
+        self._observer = given.observer
+        self._background = parts.background
+        self._catalog = parts.catalog
+        self._runs = parts.runs
+        self._places = parts.places
+        self._executions = parts.executions
+        self._takeover = parts.takeover
+        self._life = Life(given, parts)
+        self.supply = parts.supply
         self.pool = self.supply.pools[POOL_SIZE_NAME]
         self.configs = Configs(self._catalog, store, clock, changed=self._places.reconfigured)
 
@@ -140,15 +86,7 @@ class SessionManager:
         Raises:
             StoreUnavailable: the store cannot be opened.
         """
-        await self._store.open()
-        self._sweep.start(self._background)
-        try:
-            await self._takeover.ensure()
-        except (RuntimeFault, StoreUnavailable) as error:
-            log.warning("what earlier sandboxes are left is not known", error=error.message, fix=error.suggested_fix)
-            self._background.spawn_lasting(self._start_up_later(), "start without an engine")
-        else:
-            self.supply.start()
+        await self._life.start_up()
 
     @property
     def states(self) -> Counter[str]:
@@ -170,37 +108,18 @@ class SessionManager:
 
         Where sandboxes are kept it gets `shutdown_grace_s` for that instead, and is then left to the next controller.
         """
-        if self._closing:
-            return
-        self._closing = True
-        if self._limits.keep_sandboxes:
-            self._leaving = asyncio.get_running_loop().call_later(self._limits.shutdown_grace_s, self._leave)
-            return
-        for execution in self._executions.running:
-            execution.interrupt()
+        self._life.stop_taking()
+
+    def stop_running(self) -> None:
+        """Wait for nothing that runs any more: it is left to the next controller, or ends with its sandbox, now."""
+        self._life.stop_running()
 
     async def aclose(self) -> None:
         """Interrupt what runs and remove all sandboxes, or leave both; close store and runtime.
 
         Every part has its deadline.
         """
-        if self._closed:
-            return
-        self._closed = True
-        self.stop_taking()
-        if self._limits.keep_sandboxes:
-            self._leave()
-        await self._executions.until_idle(self._limits.shutdown_grace_s)
-        try:
-            async with asyncio.timeout(self._limits.call_deadline_s), asyncio.TaskGroup() as group:
-                group.create_task(self.supply.aclose())
-                group.create_task(self._places.close(Overloaded("the controller was shut down")))
-        except TimeoutError:
-            log.warning("not all sandboxes could be removed in time; the next start removes them")
-        self._executions.results.hurry()
-        await self._background.settle(self._limits.shutdown_grace_s)
-        await self._background.aclose(self._limits.call_deadline_s)
-        await self._close_parts()
+        await self._life.aclose()
 
     # --- sessions -----------------------------------------------------------------------------------
 
@@ -244,12 +163,10 @@ class SessionManager:
 
         Raises:
             NotFound: as `get`.
-            StoreUnavailable: the store does not answer; then nothing is deleted.
+            StoreUnavailable: the store does not answer; then the session goes on, and may be deleted again.
         """
         session = await self._catalog.get(owner, session_id)
-        await self._catalog.delete(session)
-        await self._places.remove(session.id, NotFound("the session was deleted"))
-        self._executions.forget_session(session.id)
+        await self._background.whole(self._delete(session), f"deletion of {session.id}")
 
     # --- executions ---------------------------------------------------------------------------------
 
@@ -262,12 +179,7 @@ class SessionManager:
             Overloaded: the controller shuts down.
         """
         self._check_usable(session)
-        source.check(body)
-        place = self._places.of(session)
-        kind: Kind = "python" if isinstance(body, RunCode) else "bash"
-        execution = self._executions.begin(ids.execution_id(), session, kind, timeout_s)
-        self._background.spawn(self._run(execution, session, place, runner.run(execution, place, body)), execution.id)
-        return execution
+        return self._runs.start(session, body, timeout_s)
 
     async def execution(self, owner: str, execution_id: str) -> Execution:
         """Give an execution that runs, or that ended within the bounds on what is kept.
@@ -339,60 +251,14 @@ class SessionManager:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    async def _run(self, execution: Execution, session: Session, place: Place, work: Awaitable[None]) -> None:
-        try:
-            with place.used(), self.supply.quiet.working():
-                await self._executions.follow(execution, work)
-        finally:
-            self._catalog.touch(session)
+    async def _delete(self, session: Session) -> None:
+        was_there = await self._catalog.delete(session)
+        await self._places.remove(session.id, NotFound("the session was deleted"))
+        self._executions.forget_session(session.id)
+        if not was_there:
+            raise not_found(session.id)
 
     def _check_usable(self, session: Session) -> None:
-        if self._closing:
+        if self._life.closing:
             raise Overloaded("the controller shuts down", retry_after_s=10)
         self._catalog.check_alive(session)
-
-    async def _boot(self, spec: SandboxSpec) -> LiveSandbox:
-        try:
-            return await boot(self._runtime, spec, self._limits, self._debts)
-        except WorkbenchError:
-            self._observer.sandbox_start_failed()
-            raise
-
-    # --- from one controller to the next --------------------------------------------------------------
-
-    async def _start_up_later(self) -> None:
-        await self._takeover.ensure_in_the_end()
-        if not self._closing:
-            self.supply.start()
-
-    def _adopt(self, found: TakenOver) -> None:
-        """Take a session's sandbox over, and follow what runs in it. Raises `NotFound` for a deleted session."""
-        session, sandbox = found.session, found.sandbox
-        place = self._places.adopt(found)
-        for survivor in found.survivors:
-            if survivor.id in self._executions:
-                continue  # not this agent's to name
-            execution = self._executions.begin(
-                survivor.id, session, survivor.kind.value, survivor.timeout_s, age_s=survivor.age_s
-            )
-            work = runner.rejoin(execution, sandbox, survivor)
-            self._background.spawn(self._run(execution, session, place, work), execution.id)
-
-    def _leave(self) -> None:
-        """Let go of all sandboxes and of what runs in them; the next start finds them."""
-        if self._leaving is not None:
-            self._leaving.cancel()
-            self._leaving = None
-        executions = [execution.id for execution in self._executions.running if execution.sent]
-        why = Overloaded("the controller was shut down", retry_after_s=10)
-        left = self._places.leave(why)
-        if left:
-            log.info("sandboxes are left to the next start", sandboxes=left, executions=executions)
-
-    async def _close_parts(self) -> None:
-        for name, close in (("store", self._store.close), ("runtime", self._runtime.close)):
-            try:
-                async with asyncio.timeout(self._limits.call_deadline_s):
-                    await close()
-            except (TimeoutError, RuntimeFault, StoreUnavailable) as error:
-                log.warning("a part could not be closed", part=name, error=str(error))

@@ -244,7 +244,7 @@ class Place:
             self._hold(sandbox)
             event = machine.Started(sandbox.sandbox_id)
         except WorkbenchError as error:
-            log.warning("no sandbox could be had", session=self.session_id, error=error.slug, message=error.message)
+            log.warning("no sandbox could be had", session=self.session_id, error=error.slug, message=str(error))
             event = machine.StartFailed(error)
         finally:
             self._feed(event)
@@ -343,7 +343,7 @@ class Place:
         try:
             await self._rests.put_to_rest(sandbox, rest, early=self._stopped == words.STOPPED_EARLY)
         except RuntimeFault as error:
-            log.warning("a sandbox could not be put to rest", sandbox=sandbox.sandbox_id, error=error.message)
+            log.warning("a sandbox could not be put to rest", sandbox=sandbox.sandbox_id, error=str(error))
         finally:
             self._feed(machine.Rested(sandbox.sandbox_id))
 
@@ -359,7 +359,7 @@ class Place:
         except (EngineUnavailable, Overloaded) as error:
             event = machine.WakeRefused(sandbox_id, error)
         except WorkbenchError as error:
-            log.warning("a sandbox could not be woken", sandbox=sandbox_id, error=error.message)
+            log.warning("a sandbox could not be woken", sandbox=sandbox_id, error=str(error))
             event = machine.WakeFailed(sandbox_id, f"the old one could not be woken: {' '.join(error.message.split())}")
         finally:
             self._feed(event)
@@ -389,7 +389,7 @@ class Place:
             cause = await sandbox.remove()
         except RuntimeFault as error:
             cause = await sandbox.cause()
-            log.warning("a sandbox could not be removed yet", sandbox=sandbox.sandbox_id, error=error.message)
+            log.warning("a sandbox could not be removed yet", sandbox=sandbox.sandbox_id, error=str(error))
             self._owe(sandbox.sandbox_id)
         else:
             log.info("sandbox removed", session=self.session_id, sandbox=sandbox.sandbox_id, cause=cause)

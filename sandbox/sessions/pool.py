@@ -174,7 +174,7 @@ class Pool:
             if sandbox is None and heir is not None and not heir.done():
                 heir.set_exception(failure) if failure is not None else heir.cancel()
         if sandbox is None:
-            words, fix = (failure.message, failure.suggested_fix) if failure is not None else ("", None)
+            words, fix = (str(failure), failure.suggested_fix) if failure is not None else ("", None)
             log.warning("the pool could not be refilled", message=words, fix=fix)
             self._observer.pool_event("refill_failed")
             return False
@@ -251,7 +251,7 @@ class Pool:
         try:
             await sandbox.remove()
         except RuntimeFault as error:
-            log.warning("a sandbox could not be removed yet", sandbox=sandbox.sandbox_id, error=error.message)
+            log.warning("a sandbox could not be removed yet", sandbox=sandbox.sandbox_id, error=str(error))
             self._owe(sandbox.sandbox_id)
         finally:
             self._going.discard(sandbox)

@@ -37,9 +37,7 @@ class Resizing:
         try:
             limited = await self._resize(sandbox, old, new)
         except WorkbenchError as error:
-            log.warning(
-                "a sandbox could not be resized", sandbox=sandbox.sandbox_id, size=new.name, error=error.message
-            )
+            log.warning("a sandbox could not be resized", sandbox=sandbox.sandbox_id, size=new.name, error=str(error))
             return f"The sandbox still has size {old.name}, not {new.name}: {error.message}. The next call tries again."
         sandbox.spec = replace(sandbox.spec, size=new)
         if not limited:

@@ -3,21 +3,19 @@
 The sandbox keeps an ending until it is stored, so a controller that is killed in between leaves it to the next one.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import structlog
 
-from sandbox.errors import StoreUnavailable
 from sandbox.sessions import ids
 from sandbox.sessions.background import Background
 from sandbox.sessions.execution import Execution
 from sandbox.sessions.record import ExecutionRecord, record_of, restored
 from sandbox.sessions.store import Store
+from sandbox.sessions.write_behind import Pace, Room, WriteBehind
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +25,6 @@ GATHER_S: Final = 1.0
 BATCH: Final = 200
 BATCH_CHARS: Final = 1_000_000
 """Bounds of one write, which is composed on the event loop."""
-
-_RETRY_S: Final = 0.5
-_RETRY_MAX_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,6 @@ class Bounds:
 class _Waiting:
     execution: Execution
     ended_at: datetime
-    chars: int
 
 
 class Results:
@@ -61,15 +55,17 @@ class Results:
         enabled: bool,
     ) -> None:
         self._store = store
-        self._background = background
         self._clock = clock
-        self._bounds = bounds
+        self._per_session = bounds.per_session
         self._enabled = enabled
-        self._waiting: dict[str, _Waiting] = {}
-        self._chars = 0
-        self._dropped = 0
-        self._writing: asyncio.Task[None] | None = None
-        self._hurried = asyncio.Event()
+        # One that is given up is not acknowledged: its sandbox keeps it within bounds of its own.
+        self._waiting: WriteBehind[_Waiting] = WriteBehind(
+            "results of executions",
+            self._write,
+            background,
+            pace=Pace(GATHER_S, batch=BATCH, batch_weight=BATCH_CHARS),
+            room=Room(bounds.number, bounds.chars),
+        )
 
     @property
     def waiting(self) -> int:
@@ -81,15 +77,7 @@ class Results:
         if not self._enabled:
             execution.acknowledge()
             return
-        waiting = self._waiting[execution.id] = _Waiting(execution, self._clock(), execution.chars)
-        self._chars += waiting.chars
-        while len(self._waiting) > self._bounds.number or self._chars > self._bounds.chars:
-            # Not acknowledged: its sandbox keeps it within bounds of its own.
-            self._drop(next(iter(self._waiting)))
-            self._dropped += 1
-        if self._writing is None and self._waiting:
-            self._writing = self._background.spawn(self._write(), "results of executions", apart=True)
-            self._writing.add_done_callback(self._written)
+        self._waiting.put(execution.id, _Waiting(execution, self._clock()), execution.chars)
 
     async def find(self, owner: str, execution_id: str) -> Execution | None:
         """Give an ended execution. Raises `StoreUnavailable`."""
@@ -105,78 +93,39 @@ class Results:
         """Give a session's ended executions, at most as many as are kept. Raises `StoreUnavailable`."""
         if not self._enabled:
             return []
+        # Before the store is asked: what is stored meanwhile is there twice, not missing.
+        ours = [each.execution for each in self._waiting if each.execution.session_id == session_id]
         stored = await self._store.executions(session_id)
-        ours = [each.execution for each in self._waiting.values() if each.execution.session_id == session_id]
         known = {execution.id for execution in ours}
         return [*reversed(ours), *(restored(record) for record in stored if record.id not in known)]
 
     def forget_session(self, session_id: str) -> None:
         """The session was deleted: nothing of it is stored any more."""
-        for waiting in list(self._waiting.values()):
+        for waiting in list(self._waiting):
             if waiting.execution.session_id == session_id:
-                self._drop(waiting.execution.id)
-                waiting.execution.acknowledge()
+                self._give_up(waiting.execution)
 
     def hurry(self) -> None:
         """The controller stops: store what waits at once, and try only once."""
-        self._hurried.set()
+        self._waiting.hurry()
 
     async def written(self) -> None:
         """Wait until nothing waits to be stored."""
-        while self._writing is not None:
-            await asyncio.wait({self._writing})
+        await self._waiting.written()
 
-    async def _write(self) -> None:
-        retry_s = _RETRY_S
-        await self._pause(GATHER_S)
-        while batch := list(self._batch()):
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        records: list[ExecutionRecord] = []
+        for waiting in batch:
             try:
-                await self._store.keep_executions([record for _, record in batch], per_session=self._bounds.per_session)
-            except StoreUnavailable as error:
-                self._say_not_stored(error)
-                if self._hurried.is_set():
-                    return
-                await self._pause(retry_s)
-                retry_s = min(2 * retry_s, _RETRY_MAX_S)
-            else:
-                retry_s = _RETRY_S
-                self._stored(execution for execution, _ in batch)
-                await self._pause(GATHER_S)
-        # Not only when this task is known to be done: what is kept until then would wait for the next one.
-        self._writing = None
-
-    def _batch(self) -> Iterator[tuple[Execution, ExecutionRecord]]:
-        chars = 0
-        for waiting in list(self._waiting.values())[:BATCH]:
-            chars += waiting.chars
-            if chars > max(BATCH_CHARS, waiting.chars):
-                return
-            try:
-                yield waiting.execution, record_of(waiting.execution, waiting.ended_at)
+                records.append(record_of(waiting.execution, waiting.ended_at))
             except UnicodeEncodeError:
                 log.warning("a result cannot be stored: a text in it is none", execution=waiting.execution.id)
-                self._drop(waiting.execution.id)
-                waiting.execution.acknowledge()
+                self._give_up(waiting.execution)
+        if records:
+            await self._store.keep_executions(records, per_session=self._per_session)
+        for waiting in batch:
+            waiting.execution.acknowledge()
 
-    def _stored(self, batch: Iterable[Execution]) -> None:
-        for execution in batch:
-            self._drop(execution.id)
-            execution.acknowledge()
-
-    def _say_not_stored(self, error: StoreUnavailable) -> None:
-        dropped, self._dropped = self._dropped, 0
-        log.warning("results could not be stored yet", count=self.waiting, given_up=dropped, error=error.message)
-
-    def _drop(self, execution_id: str) -> None:
-        waiting = self._waiting.pop(execution_id, None)
-        if waiting is not None:
-            self._chars -= waiting.chars
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._hurried.wait()
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        if self._writing is task:
-            self._writing = None
+    def _give_up(self, execution: Execution) -> None:
+        self._waiting.drop(execution.id)
+        execution.acknowledge()

@@ -270,7 +270,8 @@ class SqlStore:
         cause = getattr(error, "orig", None) or error
         words = str(cause) or f"no answer within {self._deadline_s:g} s"
         return StoreUnavailable(
-            f"the database {self._where} is not available: {type(cause).__name__}: {words[:500]}",
+            "the database is not available",
+            inside=f"({self._where}: {type(cause).__name__}: {words[:500]})",
             suggested_fix="Check that the database runs and that nothing holds a lock on it.",
         )
 

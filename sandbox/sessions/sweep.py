@@ -36,7 +36,7 @@ class Sweep:
             try:
                 removed = await self._sweep()
             except StoreUnavailable as error:
-                log.warning("what is over could not be removed from the store", error=error.message)
+                log.warning("what is over could not be removed from the store", error=str(error))
             else:
                 if removed:
                     log.info("what is over was removed from the store", rows=removed)

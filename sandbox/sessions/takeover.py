@@ -126,7 +126,7 @@ class Takeover:
             try:
                 await self.ensure()
             except (RuntimeFault, StoreUnavailable) as error:
-                log.warning("what earlier sandboxes are left is not known yet", error=error.message)
+                log.warning("what earlier sandboxes are left is not known yet", error=str(error))
 
     def _attempted(self, _task: asyncio.Task[None]) -> None:
         self._attempt = None
@@ -182,7 +182,7 @@ class Takeover:
                         "a session's sandbox could not be taken over",
                         session=session.id,
                         sandbox=info.sandbox_id,
-                        error=error.message,
+                        error=str(error),
                     )
                 else:
                     self._taken.add(info.sandbox_id)
@@ -215,7 +215,7 @@ class Takeover:
             try:
                 await remove_from(self._runtime, sandbox_id, self._limits.call_deadline_s)
             except RuntimeFault as error:
-                log.warning("a leftover could not be removed yet", sandbox=sandbox_id, error=error.message)
+                log.warning("a leftover could not be removed yet", sandbox=sandbox_id, error=str(error))
                 self._owe(sandbox_id)
             else:
                 log.info("a leftover was removed", sandbox=sandbox_id)

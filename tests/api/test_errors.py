@@ -266,6 +266,14 @@ def test_a_missing_engine_is_named_and_the_code_is_not_run_again(client: httpx.C
     assert error["suggested_fix"]
 
 
+def test_where_the_engine_is_is_for_the_log_and_not_for_clients(client: httpx.Client, server: Server) -> None:
+    body = {"arguments": {"code_to_execute": "1", "timeout": 5}}
+    told = client.post(EXECUTE, json=body).text + client.get("/readyz").text
+    assert "no Docker engine answers" in told
+    assert "engine.sock" not in told
+    assert "engine.sock" in server.log.read_text()
+
+
 def test_an_execution_that_got_no_sandbox_ends_with_the_cause(client: httpx.Client) -> None:
     item = client.post("/v1/sessions/x/executions", json={"command": "true"}).json()
     path = f"/v1/executions/{item['execution_id']}"

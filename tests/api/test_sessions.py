@@ -2,11 +2,13 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import httpx
+import pytest
 
 from sandbox.client import Client
-from tests.api.conftest import OTHER_KEY, Server
+from tests.api.conftest import KEY, OTHER_KEY, Server
 from tests.compat.requirements import promises
 
 
@@ -143,3 +145,66 @@ def _references(part: object) -> list[str]:
         here = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
         return here + [found for each in part.values() for found in _references(each)]
     return []
+
+
+ODD_LABELS = [
+    "user/1",
+    "/",
+    "a/files/b",
+    "a/executions",
+    "50%",
+    "%2F",
+    "%252F",
+    "what?",
+    "#1",
+    "a b",
+    "line\n",
+    "\n",
+    "😀",
+    "a..b/..",
+]
+
+
+@pytest.mark.parametrize("label", ODD_LABELS)
+def test_any_label_is_reached_by_its_percent_encoded_form(client: httpx.Client, label: str) -> None:
+    made = client.post("/v1/sessions", json={"label": label}).json()["session_id"]
+    ref = quote(label, safe="")
+    for face in ("/v1/sessions", "/api/v3/tool_router/session", "/api/v3.1/tool_router/session"):
+        assert client.get(f"{face}/{ref}").json()["session_id"] == made, face
+    assert client.post(f"/v1/sessions/{ref}/interrupt").json() == {"interrupted": 0}
+    for part in ("executions", "calls"):
+        assert client.get(f"/v1/sessions/{ref}/{part}").json() == {"items": []}, part
+    found = client.post(f"/api/v3/tool_router/session/{ref}/search", json={"queries": [{"use_case": "run code"}]})
+    assert found.status_code == 200, found.text
+    with Client(str(client.base_url), KEY) as ours:
+        assert ours.session(label)["session_id"] == made
+    assert client.delete(f"/v1/sessions/{ref}").json()["session_id"] == made
+    assert client.get(f"/v1/sessions/{made}").status_code == 404
+
+
+def test_files_of_a_session_whose_label_has_a_slash_are_reached_by_it(client: httpx.Client, session: str) -> None:
+    label = f"{session}/files/x"
+    made = client.post("/v1/sessions", json={"label": label}).json()["session_id"]
+    at = f"/v1/sessions/{quote(label, safe='')}/files"
+    assert client.put(f"{at}/folder/a%2Fb.txt", content=b"here").status_code == 200
+    assert client.get(f"/v1/sessions/{made}/files/folder/a/b.txt").content == b"here"
+    assert [item["mount_relative_path"] for item in client.get(at).json()["items"]] == ["folder/a/b.txt"]
+    client.delete(f"/v1/sessions/{made}")
+
+
+@pytest.mark.parametrize("name", ["two\nlines.txt", "ends\n", "\n", "100%.txt", "what?.txt", "a\r\nb: c", "😀.txt"])
+def test_a_file_is_served_under_the_name_that_the_list_gives(client: httpx.Client, session: str, name: str) -> None:
+    made = client.post("/v1/sessions", json={"label": session}).json()["session_id"]
+    at = f"/v1/sessions/{made}/files"
+    assert client.put(f"{at}/decoy", content=b"another file").status_code == 200
+    assert client.put(f"{at}/ends", content=b"another file").status_code == 200
+    assert client.put(f"{at}/{quote(name)}", content=b"bytes").status_code == 200
+    assert name in [item["mount_relative_path"] for item in client.get(at).json()["items"]]
+    assert client.get(f"{at}/{quote(name)}").content == b"bytes"
+    mount = f"/api/v3.1/tool_router/session/{made}/mounts/files"
+    assert client.get(f"{mount}/content", params={"path": name}).content == b"bytes"
+    link = client.post(f"{mount}/download_url", json={"mount_relative_path": name}).json()["download_url"]
+    assert httpx.get(link, trust_env=False).content == b"bytes"
+    assert client.delete(f"{at}/{quote(name)}").status_code == 200
+    assert client.get(f"{at}/ends").content == b"another file"
+    client.delete(f"/v1/sessions/{made}")

@@ -1,16 +1,17 @@
 """The manager over a scripted runtime: how it begins, how it ends, and what the next one finds."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from sandbox.errors import (
-    Overloaded,
-)
+from sandbox.errors import NotFound, Overloaded, StoreUnavailable
 from sandbox.pipe.messages import Ending, RunCode
 from sandbox.runtimes.base import SIZES, SandboxSpec
 from sandbox.sessions.options import SessionLimits
+from sandbox.sessions.session import Session
+from sandbox.sessions.store_sql import SqlStore
 from tests.sessions.conftest import MakeManager
 from tests.support.running import run, running
 from tests.support.scripted_runtime import ScriptedRuntime
@@ -92,3 +93,100 @@ async def test_after_a_restart_a_used_session_is_the_same_and_hears_that_its_san
     fresh = await second.start(await second.get("ann", unused.id), RunCode("echo"), timeout_s=5)
     await fresh.wait()
     assert fresh.recreated is None
+
+
+class SlowToSay(SqlStore):
+    """Does what it is asked to, and says so only when `says` is set; `fails`: it says that it does not answer."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"sqlite:///{folder}/workbench.db")
+        self.says = asyncio.Event()
+        self.done = asyncio.Event()
+        self.fails = False
+
+    async def delete(self, owner: str, session_id: str, at: datetime) -> bool:
+        deleted = await super().delete(owner, session_id, at)
+        await self._say()
+        return deleted
+
+    async def replace_config(self, old: Session, new: Session) -> bool:
+        replaced = await super().replace_config(old, new)
+        await self._say()
+        return replaced
+
+    async def _say(self) -> None:
+        self.done.set()
+        await self.says.wait()
+        if self.fails:
+            raise StoreUnavailable("no answer")
+
+
+@pytest.fixture
+async def slow(anyio_backend: str, tmp_path: Path) -> SlowToSay:
+    return SlowToSay(tmp_path)
+
+
+async def test_a_deletion_whose_caller_leaves_is_done_to_its_end(
+    make_manager: MakeManager, scripted: ScriptedRuntime, slow: SlowToSay
+) -> None:
+    manager = await make_manager(scripted, store=slow)
+    session = await manager.resolve("ann", "label", None)
+    await run(manager, session, "echo")
+    deletion = asyncio.create_task(manager.delete("ann", session.id))
+    await slow.done.wait()
+    deletion.cancel()
+    await asyncio.wait({deletion})
+    slow.says.set()
+    async with asyncio.timeout(10):
+        while scripted.boxes or await manager.executions(session):  # noqa: ASYNC110 - what is looked at has no event
+            await asyncio.sleep(0)
+    with pytest.raises(NotFound):
+        await manager.get("ann", session.id)
+    assert (await manager.resolve("ann", "label", None)).id != session.id
+
+
+async def test_a_deletion_that_the_store_made_but_could_not_confirm_is_finished_by_the_next_one(
+    make_manager: MakeManager, scripted: ScriptedRuntime, slow: SlowToSay
+) -> None:
+    manager = await make_manager(scripted, store=slow)
+    session = await manager.resolve("ann", "label", None)
+    await run(manager, session, "echo")
+    slow.says.set()
+    slow.fails = True
+    with pytest.raises(StoreUnavailable):
+        await manager.delete("ann", session.id)
+    slow.fails = False
+    with pytest.raises(NotFound):
+        await manager.delete("ann", session.id)
+    assert scripted.boxes == {}
+    assert (await manager.resolve("ann", "label", None)).id != session.id
+
+
+async def test_a_change_whose_caller_leaves_is_known_here_as_it_is_in_the_store(
+    make_manager: MakeManager, scripted: ScriptedRuntime, slow: SlowToSay
+) -> None:
+    manager = await make_manager(scripted, store=slow)
+    session = await manager.resolve("ann", "label", None)
+    change = asyncio.create_task(manager.configs.change("ann", session.id, {"search": {"enable": False}}))
+    await slow.done.wait()
+    change.cancel()
+    await asyncio.wait({change})
+    slow.says.set()
+    async with asyncio.timeout(10):
+        while (await manager.get("ann", session.id)).config_version != 2:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+
+
+async def test_a_change_that_the_store_made_but_could_not_confirm_holds_as_soon_as_it_answers(
+    make_manager: MakeManager, scripted: ScriptedRuntime, slow: SlowToSay
+) -> None:
+    manager = await make_manager(scripted, store=slow)
+    session = await manager.resolve("ann", "label", None)
+    slow.says.set()
+    slow.fails = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await manager.configs.change("ann", session.id, {"search": {"enable": False}})
+    async with asyncio.timeout(10):
+        while (await manager.get("ann", session.id)).config_version != 3:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)

@@ -193,9 +193,22 @@ async def test_an_unreachable_server_is_said_to_be_unavailable_without_the_passw
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         store = SqlStore(f"postgresql://me:{PASSWORD}@127.0.0.1:{taken.getsockname()[1]}/db", deadline_s=5)
-        with pytest.raises(StoreUnavailable, match="not available") as caught:
+        with pytest.raises(StoreUnavailable, match="not available.*me:.*@127.0.0.1") as caught:
             await store.open()
     assert PASSWORD not in f"{caught.value!r} {caught.value} {store!r} {caplog.text}"
+    assert "127.0.0.1" not in caught.value.message, "what clients are told"
+    assert "me" not in caught.value.message.split()
+    await store.close()
+
+
+async def test_a_database_file_that_is_gone_is_named_in_the_log_and_not_to_clients(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path}/workbench.db")
+    await store.open()
+    (tmp_path / "workbench.db").unlink()
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.check()
+    assert str(tmp_path) in str(caught.value)
+    assert str(tmp_path) not in caught.value.message
     await store.close()
 
 

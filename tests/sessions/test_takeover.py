@@ -71,7 +71,7 @@ async def test_what_ended_meanwhile_is_told_with_all_that_it_said(
     session = await first.resolve("ann", "work", None)
     execution = await ask(first, session, "flood 40")
     await scripted.started.acquire()
-    first._leave()
+    first.stop_running()
     await first.aclose()
     second = await make_manager(engine, KEEP)
     again = await second.execution("ann", execution.id)

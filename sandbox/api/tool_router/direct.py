@@ -98,7 +98,8 @@ async def execute_proxy(request: Request, owner: Owner, services: Given) -> Resp
     async def work() -> bytes:
         session = await services.manager.resolve(owner, None, user_id)
         structlog.contextvars.bind_contextvars(session=session.id)
-        answer = await services.gateway.request(session, sent(asked))
-        return encode(ProxyAnswerItem(answer.status, answer.data, answer.headers))
+        with services.gateway.holding():
+            answer = await services.gateway.request(session, sent(asked))
+            return encode(ProxyAnswerItem(answer.status, answer.data, answer.headers))
 
     return await services.once.answer(request, owner, work)

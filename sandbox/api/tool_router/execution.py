@@ -123,8 +123,9 @@ async def proxy_in_session(session_id: Ref, request: Request, owner: Owner, serv
     async def work() -> bytes:
         session = await services.manager.resolve(owner, session_id, None)
         structlog.contextvars.bind_contextvars(session=session.id)
-        answer = await services.gateway.request(session, sent(asked))
-        return encode(SessionProxyAnswer(status=answer.status, data=answer.data, headers=answer.headers))
+        with services.gateway.holding():
+            answer = await services.gateway.request(session, sent(asked))
+            return encode(SessionProxyAnswer(status=answer.status, data=answer.data, headers=answer.headers))
 
     return await services.once.answer(request, owner, work)
 

@@ -20,13 +20,11 @@ from sandbox.api.tool_router.execution import (
 from sandbox.api.tool_router.execution import routes as execution_routes
 from sandbox.api.tool_router.items import CatalogItem
 from sandbox.api.tool_router.requests import AttachRequest, ChangeSessionRequest, CreateSessionRequest
-from sandbox.api.tool_router.routing import SESSION
+from sandbox.api.tool_router.routing import PREFIXES, SESSION
 from sandbox.api.tool_router.sessions import ConfigHistory, SessionAnswer, SessionDeleted
 from sandbox.api.tool_router.sessions import routes as session_routes
 from sandbox.tools.proxy_execute import ProxyRequest
 from sandbox.tools.search_shapes import SearchData
-
-PREFIXES: Final = ("/api/v3", "/api/v3.1")
 
 Shape = tuple[type | None, type | None]
 

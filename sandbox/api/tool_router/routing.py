@@ -7,9 +7,16 @@ from fastapi import APIRouter, Path
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
+
+PREFIXES: Final = ("/api/v3", "/api/v3.1")
+"""The versions of the Composio contract: all of its routes are under each."""
+
 SESSION: Final = "/tool_router/session/{session_id}"
 
-Ref = Annotated[str, Path(max_length=500, description="A session's id, or the label that it is known by.")]
+Ref = Annotated[
+    str, Path(max_length=500, description="A session's id, or the label that it is known by, percent-encoded.")
+]
 
 
 class Routes:
@@ -18,10 +25,10 @@ class Routes:
     `route`: what they are made of.
     """
 
-    def __init__(self, prefix: str, tag: str, route: type[APIRoute] = APIRoute) -> None:
+    def __init__(self, prefix: str, tag: str, route: type[APIRoute] = ExactRoute) -> None:
         # The router's own prefix: then a route knows its whole path, which is its name in log and metrics.
         self.router = APIRouter(prefix=prefix, tags=[tag], route_class=route)
-        self._version = prefix.split("/")[2].replace(".", "_")
+        self._version = version_of(prefix).replace(".", "_")
 
     def add(self, method: str, path: str, handler: Callable[..., Any], summary: str, *, status: int = 200) -> None:
         """Add one."""
@@ -34,3 +41,8 @@ class Routes:
             summary=summary,
             response_class=Response,
         )
+
+
+def version_of(prefix: str) -> str:
+    """Give the version that a prefix names: `v3.1` for what is under `/api/v3.1`."""
+    return prefix.split("/")[2]

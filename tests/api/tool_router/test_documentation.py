@@ -2,7 +2,8 @@
 
 import httpx
 
-from sandbox.api.tool_router.routes import PREFIXES, tool_router_shapes
+from sandbox.api.tool_router.routes import tool_router_shapes
+from sandbox.api.tool_router.routing import PREFIXES
 
 
 def test_every_route_is_documented_with_its_shapes_under_every_prefix(client: httpx.Client) -> None:
