@@ -254,9 +254,11 @@ async def attach(
             await link.upgraded()
     except BaseException as error:
         link.close()
-        if isinstance(error, OSError):  # TimeoutError and ssl.SSLError are too
-            words = str(error) or f"silent for {timeout_s:g} s"
-            raise EngineUnavailable("no stream from the engine", inside=f"at {address}: {words}") from error
+        if isinstance(error, TimeoutError):
+            words = f"no stream from the engine within {timeout_s:g} s"
+            raise EngineUnavailable(words, inside=f"({address})") from error
+        if isinstance(error, OSError):  # ssl.SSLError is one
+            raise EngineUnavailable("no stream from the engine", inside=f"at {address}: {error}") from error
         raise
     return link
 

@@ -33,6 +33,7 @@ class SqlStore:
 
     def __init__(self, url: str, *, deadline_s: float = 10.0) -> None:
         parsed = engine_sql.parse(url)
+        self._is_file = parsed.get_backend_name() == "sqlite"
         self._where = parsed.render_as_string(hide_password=True)
         self._deadline_s = deadline_s
         self._engine = engine_sql.build(parsed, deadline_s=deadline_s)
@@ -268,10 +269,12 @@ class SqlStore:
 
     def _unavailable(self, error: BaseException) -> StoreUnavailable:
         cause = getattr(error, "orig", None) or error
-        words = str(cause) or f"no answer within {self._deadline_s:g} s"
+        words = (str(cause) or f"no answer within {self._deadline_s:g} s")[:500]
+        # A server's words name its host and user; those of a file name nothing.
+        told = f"the database is not available: {words}" if self._is_file else "the database is not available"
         return StoreUnavailable(
-            "the database is not available",
-            inside=f"({self._where}: {type(cause).__name__}: {words[:500]})",
+            told,
+            inside=f"({self._where}: {type(cause).__name__}: {words})",
             suggested_fix="Check that the database runs and that nothing holds a lock on it.",
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -68,10 +69,11 @@ class Inside:
         self.peer = peer
         self._engine = engine
         self._container = container
+        self._numbers = itertools.count()
 
     async def twenty(self) -> None:
         """Do twenty calls of every kind."""
-        for _ in range(4):
+        for _ in range(3):
             await self.code("x = list(range(100)); print(len(x))", Ending.COMPLETED)
             await self.bash("echo out; echo err >&2; exit 3", Ending.COMPLETED)
         await self.code("raise ValueError('y' * 1000)", Ending.ERROR)
@@ -80,7 +82,9 @@ class Inside:
         await self.code("import subprocess; subprocess.run(['true']).returncode", Ending.COMPLETED)
         await self.cancelled(RunCode(LOOP))
         await self.cancelled(RunBash("sleep 100"))
-        await self.bash("(tail -s 0.05 --pid=$$ -f /dev/null; echo late) & echo early", Ending.COMPLETED)
+        go = f"/tmp/go{next(self._numbers)}"
+        await self.bash(f"(until [ -e {go} ]; do sleep 0.05; done; echo late) & echo early", Ending.COMPLETED)
+        await self.bash(f"touch {go}", Ending.COMPLETED)
         await self.files()
 
     async def code(self, code: str, ending: Ending, timeout_s: float = CALL_S) -> None:

@@ -211,7 +211,7 @@ async def test_a_silent_engine_runs_into_the_deadline() -> None:
         await reader.read()
 
     async with engine(serve) as address:
-        with pytest.raises(EngineUnavailable, match="silent for 0.05 s"):
+        with pytest.raises(EngineUnavailable, match="no stream from the engine within 0.05 s"):
             await open_link(address, timeout_s=0.05)
 
 
