@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
+from sandbox.api.exact_route import ExactRoute
 from sandbox.api.services import Owner, Services
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def mcp_routes(door: McpDoor) -> APIRouter:
     async def of_connection(request: Request, owner: Owner) -> Response:
         return await (await door.endpoint()).answer(request, owner, None)
 
-    router = APIRouter()
+    router = APIRouter(route_class=ExactRoute)
     router.add_api_route("/tool_router/{session_id}/mcp", of_session, methods=_METHODS, include_in_schema=False)
     router.add_api_route("/mcp", of_connection, methods=_METHODS, include_in_schema=False)
     return router

@@ -32,7 +32,7 @@ def serve(  # noqa: PLR0917 - options of a command, given by name
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json. [default: console]")] = None,
 ) -> None:
-    """Run the controller until it is told to stop (Ctrl-C).
+    """Run the controller until it is told to stop (Ctrl-C; a second one waits for nothing that runs).
 
     Options given here win over WORKBENCH_* variables and the settings file; docs/settings.md lists all settings.
     """

@@ -24,6 +24,11 @@ def test_initialize_gives_a_connection_and_says_what_there_is(client: httpx.Clie
     assert "kept between calls" in answer["result"]["instructions"]
 
 
+def test_the_session_of_a_label_with_a_slash_is_reached_by_its_encoded_form(client: httpx.Client) -> None:
+    assert client.post("/tool_router/desk%2F1/mcp", json=initialize(), headers=ACCEPT).status_code == 200
+    assert client.get("/v1/sessions/desk%2F1").status_code == 200
+
+
 @pytest.mark.parametrize("where", ["path", "/mcp"])
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 @pytest.mark.parametrize("key", [None, "wrong"])
