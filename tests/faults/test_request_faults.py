@@ -13,7 +13,7 @@ import pytest
 from sandbox.limits import EXECUTIONS_QUEUED_MAX, MIB
 from tests.api.conftest import BASH, KEY, OTHER_KEY, WORKBENCH, Server, running_server
 from tests.compat.requirements import promises
-from tests.support.faulty_engine import EXECUTE, Bench, envelope
+from tests.support.faulty_engine import EXECUTE, Bench, answer_of, envelope
 
 PATHS = [EXECUTE, f"/api/v3.1/tools/execute/{BASH}", "/v1/sessions/x/executions"]
 
@@ -285,4 +285,5 @@ def test_a_session_with_too_much_to_do_says_when_to_come_back(workplace: Bench, 
         assert envelope(response)["slug"] == "Service_Overloaded"
         assert int(response.headers["retry-after"]) > 0
         assert client.post(f"/v1/sessions/{label}/interrupt").status_code == 200
+    assert answer_of(workplace.ended(queued[0]))["ending"] == "interrupted"  # then there is room for one more
     assert workplace.server.run("1", session=label)["successful"]
