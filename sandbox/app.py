@@ -41,6 +41,7 @@ from sandbox.serving import Server, listen
 from sandbox.sessions.manager import SessionManager
 from sandbox.sessions.options import SessionLimits
 from sandbox.sessions.reaper import IdleRules
+from sandbox.sessions.session import Session
 from sandbox.sessions.store_sql import SqlStore
 from sandbox.tools.base import OnStage, TimeLimits
 from sandbox.tools.create_plan import CreatePlanTool
@@ -103,7 +104,11 @@ def build(settings: Settings) -> Workbench:
     runtime = make_runtime(settings, on_call=metrics.engine_call, traffic=traffic)
     store = SqlStore(_database_url(settings))
     outside = make_outside(settings)
-    gateway = build_gateway(settings, outside.upstreams, store, metrics, newest=lambda it: manager.configs.newest(it))  # noqa: PLW0108
+
+    def newest(session: Session) -> Session:
+        return manager.configs.newest(session)  # made below: the two need each other
+
+    gateway = build_gateway(settings, outside.upstreams, store, metrics, newest=newest)
     manager = SessionManager(
         runtime,
         store,

@@ -46,7 +46,7 @@ def serve(  # noqa: PLR0917 - options of a command, given by name
         log_level=log_level,
         log_format=log_format,
     )
-    # Nothing of what is imported becomes garbage, and to look for some all the time takes a quarter of the start.
+    # Nothing of what is imported becomes garbage, and to look for some all the time is a sixth of the import.
     gc.disable()
     from sandbox.app import serve as serve_app  # noqa: PLC0415
     from sandbox.config import unknown_variables  # noqa: PLC0415

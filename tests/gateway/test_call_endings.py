@@ -17,6 +17,19 @@ from tests.support.faulty_server import Fault, FaultyServer, Reply, Seen, json_r
 pytestmark = pytest.mark.anyio
 
 
+class Held:
+    """A source that holds each call until `release`; `begun` is set by the first."""
+
+    def __init__(self) -> None:
+        self.begun, self.release = asyncio.Event(), asyncio.Event()
+        self.source = ToolSource(self._answer)
+
+    async def _answer(self, _call: ToolCall) -> ToolAnswer:
+        self.begun.set()
+        await self.release.wait()
+        return ToolAnswer(raw({}))
+
+
 async def test_a_call_ends_at_its_deadline_and_the_request_with_it(make_calls: MakeCalls) -> None:
     backend = composio_backend.ComposioBackend()
     backend.always = Fault.SILENT
@@ -29,22 +42,15 @@ async def test_a_call_ends_at_its_deadline_and_the_request_with_it(make_calls: M
 
 
 async def test_a_call_that_waits_for_its_turn_ends_at_its_deadline_unsent(make_calls: MakeCalls) -> None:
-    begun, release = asyncio.Event(), asyncio.Event()
-
-    async def hold(_call: ToolCall) -> ToolAnswer:
-        begun.set()
-        await release.wait()
-        return ToolAnswer(raw({}))
-
-    source = ToolSource(hold)
-    calls = make_calls(source, helper_calls_at_once=1)
+    held = Held()
+    calls = make_calls(held.source, helper_calls_at_once=1)
     async with asyncio.TaskGroup() as group:
         group.create_task(calls.ask("run_composio_tool", {"tool_slug": "TEST_HOLD"}))
-        await begun.wait()
+        await held.begun.wait()
         late = await calls.ask("run_composio_tool", {"tool_slug": "TEST_HOLD"}, timeout_s=0.05)
-        release.set()
+        held.release.set()
     assert "was not sent" in late.error
-    assert len(source.calls) == 1
+    assert len(held.source.calls) == 1
 
 
 async def test_a_cancelled_call_cancels_its_request_gives_its_turn_back_and_is_audited(make_calls: MakeCalls) -> None:
@@ -67,17 +73,11 @@ async def test_a_cancelled_call_cancels_its_request_gives_its_turn_back_and_is_a
 
 
 async def test_a_gateway_that_closes_ends_calls_and_stores_their_rows(make_calls: MakeCalls) -> None:
-    begun = asyncio.Event()
-
-    async def hang(_call: ToolCall) -> ToolAnswer:
-        begun.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    calls = make_calls(ToolSource(hang))
+    held = Held()
+    calls = make_calls(held.source)
     session = a_session()
     asked = asyncio.ensure_future(calls.ask("run_composio_tool", {"tool_slug": "TEST_HANG"}, session))
-    await begun.wait()
+    await held.begun.wait()
     await calls.gateway.aclose(10)
     assert asked.cancelled()
     assert [row.status for row in await calls.store.calls(session.id, limit=10)] == ["cancelled"]
@@ -109,25 +109,18 @@ async def test_a_defect_of_ours_ends_its_call_with_a_row_and_nothing_else(make_c
 async def test_a_call_that_waited_is_sent_only_if_the_session_still_allows_it_and_as_it_says_now(
     make_calls: MakeCalls, config: dict[str, Any], words: str | None
 ) -> None:
-    begun, release = asyncio.Event(), asyncio.Event()
-
-    async def hold(_call: ToolCall) -> ToolAnswer:
-        begun.set()
-        await release.wait()
-        return ToolAnswer(raw({}))
-
-    source = ToolSource(hold)
-    calls = make_calls(source, helper_calls_at_once=1)
+    held = Held()
+    calls = make_calls(held.source, helper_calls_at_once=1)
     session = a_session({"connected_accounts": {"test": ["acc_1"]}})
     async with asyncio.TaskGroup() as group:
         group.create_task(calls.ask("run_composio_tool", {"tool_slug": "TEST_FIRST"}))
-        await begun.wait()
+        await held.begun.wait()
         waiting = group.create_task(calls.ask("run_composio_tool", {"tool_slug": "TEST_SECOND"}, session))
         while not calls.gateway.turns.waiting:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
         calls.changed[session.id] = replace(session, config=config, config_version=2)
-        release.set()
-    sent = [(call.slug, call.account) for call in source.calls[1:]]
+        held.release.set()
+    sent = [(call.slug, call.account) for call in held.source.calls[1:]]
     status = [row.status for row in await calls.rows(session)]
     if words is None:
         assert (sent, status) == ([("TEST_SECOND", "acc_2")], ["ok"])
